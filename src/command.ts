@@ -1,0 +1,42 @@
+import type { Options } from 'yargs';
+import type { Config } from './config/config.ts';
+
+/** What a long-running verb says on stderr while it works. */
+export type Progress = {
+  /** A named stage begins; ends the one before it. */
+  stage(name: string): void;
+  /** The current state of the running stage: replaces the last update on a terminal, throttled elsewhere. */
+  update(text: string): void;
+  /** A line that stays. */
+  note(text: string): void;
+  /** A line that stays, and that the user should act on. */
+  warn(text: string): void;
+};
+
+/** Everything a verb may reach: no globals. */
+export type Context = {
+  config: Config;
+  progress: Progress;
+  /** Aborted by SIGINT or SIGTERM: stop what was started, leave nothing half-written. */
+  signal: AbortSignal;
+};
+
+/** A part of a verb's result for a person; `report/` turns it into text. */
+export type Block =
+  | { kind: 'facts'; title?: string; facts: [name: string, value: string | number | bigint | null][] }
+  | { kind: 'table'; title?: string; columns: string[]; rows: (string | number | bigint | null)[][]; more?: string }
+  | { kind: 'text'; text: string };
+
+/** One verb: `run` computes a plain JSON value and prints nothing; `render` says it to a person. */
+export type Command<O = Record<string, unknown>, R = unknown> = {
+  name: string;
+  /** Positional arguments as yargs spells them, e.g. `<sql>` or `[action]`. */
+  positionals?: string;
+  summary: string;
+  examples: [command: string, explanation: string][];
+  options: { [K in keyof O]?: Options };
+  run(context: Context, options: O): Promise<R>;
+  render(result: R): Block[];
+  /** The exit code of a run that ended without a throw; 0 unless this says otherwise. */
+  exitCode?(result: R): number;
+};
