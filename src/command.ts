@@ -35,8 +35,15 @@ export type Command<O = Record<string, unknown>, R = unknown> = {
   summary: string;
   examples: [command: string, explanation: string][];
   options: { [K in keyof O]?: Options };
+  /** The verb starts what `.streamgauge/<target>.env` describes, so that file need not be there yet. */
+  makesEnvironment?: boolean;
+  /** What stands after `--` is a command for the verb: it arrives as `options.command`. */
+  takesCommand?: boolean;
   run(context: Context, options: O): Promise<R>;
-  render(result: R): Block[];
+  /** Blocks, or the text itself piece by piece where a result is too large to hold. */
+  render(result: R): Block[] | AsyncIterable<string>;
+  /** With `--json`, in place of the whole result as one document; for results too large to hold. */
+  json?(result: R): AsyncIterable<string>;
   /** The exit code of a run that ended without a throw; 0 unless this says otherwise. */
   exitCode?(result: R): number;
 };
