@@ -1,0 +1,74 @@
+import { pbkdf2, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { Admin, Connection } from '@platformatic/kafka';
+import type { Secret } from '../../errors.ts';
+import type { Authority } from '../contract.ts';
+import { PLATFORM_IDENTITY } from './kafka-settings.ts';
+
+const SCRAM_SHA_512 = 2;
+/** Kafka's least, and what MSK stores. */
+const ITERATIONS = 4096;
+
+/** The platform's own access to brokers: mutual TLS on the internal listener, where its certificate makes it super user. */
+export async function withAdmin<T>(authority: Authority, bootstrap: string[], use: (admin: Admin) => Promise<T>): Promise<T> {
+  const [{ Admin }, files] = await Promise.all([import('@platformatic/kafka'), authority.issue(PLATFORM_IDENTITY)]);
+  const [ca, cert, key] = await Promise.all([authority.caFile, files.certFile, files.keyFile].map((file) => readFile(file)));
+  const admin = new Admin({
+    clientId: 'streamgauge-platform',
+    bootstrapBrokers: bootstrap,
+    tls: { ca, cert, key },
+    retries: 2,
+    retryDelay: 250,
+    connectTimeout: 2_000,
+    timeout: 10_000,
+  });
+  try {
+    return await use(admin);
+  } finally {
+    await admin.close().catch(() => {});
+  }
+}
+
+/** Node ids of the brokers that this broker knows to be up. */
+export async function liveBrokers(admin: Admin): Promise<number[]> {
+  return [...(await admin.metadata({ topics: [], forceUpdate: true })).brokers.keys()];
+}
+
+/** Creates the SCRAM-SHA-512 user, or gives it this password; the broker keeps salted keys only. */
+export async function putScramUser(admin: Admin, name: string, password: Secret): Promise<void> {
+  const salt = randomBytes(32);
+  const saltedPassword = await promisify(pbkdf2)(password.reveal(), salt, ITERATIONS, 64, 'sha512');
+  const { alterUserScramCredentialsV0 } = await import('@platformatic/kafka');
+  const upsertion = { name, mechanism: SCRAM_SHA_512, iterations: ITERATIONS, salt, saltedPassword };
+  await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [], [upsertion]);
+}
+
+/** Removes the user's SCRAM credentials; one that has none is left as it is. Connections that are open stay open, as at MSK. */
+export async function removeScramUser(admin: Admin, name: string): Promise<void> {
+  if (!(await scramUsers(admin)).includes(name)) return;
+  const { alterUserScramCredentialsV0 } = await import('@platformatic/kafka');
+  await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [{ name, mechanism: SCRAM_SHA_512 }], []);
+}
+
+/** Names of all users with SCRAM credentials. */
+export async function scramUsers(admin: Admin): Promise<string[]> {
+  const { describeUserScramCredentialsV0 } = await import('@platformatic/kafka');
+  const { results } = await describeUserScramCredentialsV0.api.async(await anyConnection(admin), null);
+  return results.map((result) => result.user);
+}
+
+/** A connection to whichever broker answers: brokers forward to the controller what is the controller's. */
+async function anyConnection(admin: Admin): Promise<Connection> {
+  let cause: unknown;
+  for (const node of await liveBrokers(admin)) {
+    try {
+      const connection = (await admin.connectToBrokers([node])).get(node);
+      if (connection !== undefined) return connection;
+    } catch (error) {
+      // A broker that has just died stays in its peers' metadata until its session ends.
+      cause = error;
+    }
+  }
+  throw new Error('no Kafka broker answers', { cause });
+}

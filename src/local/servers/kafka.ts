@@ -1,0 +1,171 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure, messageOf, type Secret } from '../../errors.ts';
+import { pause, poll } from '../../poll.ts';
+import type { Authority, Log, Runtime } from '../contract.ts';
+import { liveBrokers, putScramUser, removeScramUser, scramUsers, withAdmin } from './kafka-admin.ts';
+import { brokerProperties, log4jConfiguration, PLATFORM_IDENTITY, type BrokerPorts } from './kafka-settings.ts';
+import { startProcess, type Started } from './process.ts';
+import { deathOf, startServer } from './server.ts';
+
+export type KafkaOptions = {
+  runtime: Pick<Runtime, 'java' | 'python' | 'kafkaClasspath'>;
+  authority: Authority;
+  /** Everything of this cluster, data included; mode 0700. */
+  stateDir: string;
+  logDir: string;
+  /** Kafka's own id of the cluster: 16 bytes in URL-safe base64. */
+  clusterId: string;
+  /** One entry a broker, 1 to 3, the same at each start. */
+  brokers: readonly BrokerPorts[];
+  heapMb?: number;
+  log: Log;
+  signal?: AbortSignal;
+};
+
+/** A running cluster; a broker that dies is started again with its data. */
+export type Kafka = {
+  /** `127.0.0.1:port` of each broker's SASL_SSL listener. */
+  bootstrap: string[];
+  brokers(): { node: number; pid: number; alive: boolean }[];
+  putUser(name: string, password: Secret): Promise<void>;
+  removeUser(name: string): Promise<void>;
+  users(): Promise<string[]>;
+  /** Resolves only if a broker cannot be kept alive, with why; the other brokers go on. */
+  failed: Promise<Failure>;
+  stop(): Promise<void>;
+};
+
+const READY_DEADLINE_MS = 90_000;
+/** A broker that dies so often within this time will not be helped by one more start. */
+const RESTARTS = { most: 6, withinMs: 120_000, firstPauseMs: 500, longestPauseMs: 15_000 };
+
+/** Starts the brokers (formatting their storage the first time) and returns when each answers and knows all others. */
+export async function startKafka(options: KafkaOptions): Promise<Kafka> {
+  const nodes = options.brokers.map((_, index) => index + 1);
+  await Promise.all(nodes.map((node) => prepare(options, node)));
+  const stopping = new AbortController();
+  const running = new Map<number, Started>();
+  const failed = Promise.withResolvers<Failure>();
+  const stop = async () => {
+    stopping.abort();
+    await Promise.all([...running.values()].map((broker) => broker.stop()));
+  };
+  const starts = await Promise.allSettled(nodes.map((node) => startBroker(options, node, running)));
+  const refused = starts.find((start) => start.status === 'rejected');
+  if (refused !== undefined) {
+    await stop();
+    throw refused.reason;
+  }
+  for (const node of nodes) void keepAlive(options, node, running, stopping.signal).then((failure) => failure && failed.resolve(failure));
+  const admin = <T>(use: Parameters<typeof withAdmin<T>>[2]) => withAdmin(options.authority, options.brokers.map((ports) => `127.0.0.1:${ports.internal}`), use);
+  return {
+    bootstrap: options.brokers.map((ports) => `127.0.0.1:${ports.clients}`),
+    brokers: () => [...running].map(([node, { pid, alive }]) => ({ node, pid, alive: alive() })),
+    putUser: (name, password) => admin((it) => putScramUser(it, name, password)),
+    removeUser: (name) => admin((it) => removeScramUser(it, name)),
+    users: () => admin(scramUsers),
+    failed: failed.promise,
+    stop,
+  };
+}
+
+function filesOf(options: KafkaOptions, node: number) {
+  const home = join(options.stateDir, `broker-${node}`);
+  return {
+    home,
+    data: join(home, 'data'),
+    properties: join(home, 'server.properties'),
+    log4j: join(home, 'log4j2.properties'),
+    keyStore: join(home, 'broker.pem'),
+    log: join(options.logDir, `kafka-${node}.log`),
+  };
+}
+
+/** Writes what the broker reads (0600: the key store is its identity) and formats storage that is not yet formatted. */
+async function prepare(options: KafkaOptions, node: number): Promise<void> {
+  const files = filesOf(options, node);
+  await mkdir(files.data, { recursive: true, mode: 0o700 });
+  const { certFile, keyFile } = await options.authority.issue(PLATFORM_IDENTITY);
+  const pem = await Promise.all([keyFile, certFile].map((file) => readFile(file, 'utf8')));
+  const settings = { node, cluster: options.brokers, dataDir: files.data, keyStoreFile: files.keyStore, caFile: options.authority.caFile };
+  const texts = [
+    [files.keyStore, pem.join('\n')],
+    [files.properties, brokerProperties(settings)],
+    [files.log4j, log4jConfiguration],
+  ] as const;
+  await Promise.all(texts.map(([file, text]) => writeFile(file, text, { mode: 0o600 })));
+  const formatted = await readFile(join(files.data, 'meta.properties'), 'utf8').catch(() => '');
+  // meta.properties is the last file that formatting writes: without it, what is there is a torn attempt.
+  if (formatted === '') await format(options, node);
+}
+
+async function format(options: KafkaOptions, node: number): Promise<void> {
+  const files = filesOf(options, node);
+  await rm(files.data, { recursive: true, force: true });
+  await mkdir(files.data, { mode: 0o700 });
+  const args = ['-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', `-Dlog4j2.configurationFile=${files.log4j}`, '-cp', options.runtime.kafkaClasspath];
+  const logFile = join(options.logDir, `kafka-${node}-format.log`);
+  const tool = await startProcess({
+    name: `formatting storage of Kafka broker ${node}`,
+    python: options.runtime.python,
+    command: options.runtime.java,
+    args: [...args, 'kafka.tools.StorageTool', 'format', '-t', options.clusterId, '-c', files.properties],
+    logFile,
+  });
+  const onAbort = () => void tool.stop();
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  const { code } = await tool.exited;
+  options.signal?.removeEventListener('abort', onAbort);
+  options.signal?.throwIfAborted();
+  if (code !== 0) throw await deathOf(tool, code, logFile);
+}
+
+async function startBroker(options: KafkaOptions, node: number, running: Map<number, Started>): Promise<void> {
+  const files = filesOf(options, node);
+  const heapMb = options.heapMb ?? 384;
+  const internal = `127.0.0.1:${options.brokers[node - 1]?.internal}`;
+  const broker = await startServer({
+    name: `Kafka broker ${node}`,
+    python: options.runtime.python,
+    command: options.runtime.java,
+    args: [`-Xmx${heapMb}m`, '-Xms64m', '-XX:+UseSerialGC', '-XX:+ExitOnOutOfMemoryError', '-Djava.awt.headless=true', `-Dlog4j2.configurationFile=${files.log4j}`, '-cp', options.runtime.kafkaClasspath, 'kafka.Kafka', files.properties],
+    logFile: files.log,
+    graceMs: 15_000,
+    deadlineMs: READY_DEADLINE_MS,
+    signal: options.signal,
+    ready: (signal) =>
+      poll({ what: `Kafka broker ${node}`, deadlineMs: READY_DEADLINE_MS, intervalMs: 150, maxIntervalMs: 500, signal }, async () => {
+        const known = await withAdmin(options.authority, [internal], liveBrokers).catch((): number[] => []);
+        return known.includes(node) ? true : undefined;
+      }),
+  });
+  running.set(node, broker);
+}
+
+/** Starts a dead broker again, with growing pauses; resolves with the reason when it died too often, with nothing when stopped. */
+async function keepAlive(options: KafkaOptions, node: number, running: Map<number, Started>, stopped: AbortSignal): Promise<Failure | undefined> {
+  let deaths: number[] = [];
+  for (;;) {
+    const broker = running.get(node) as Started;
+    const exit = await broker.exited;
+    if (stopped.aborted || exit.asked) return undefined;
+    let failure = await deathOf(broker, exit.code, filesOf(options, node).log);
+    for (let revived = false; !revived; ) {
+      deaths = [...deaths.filter((at) => at > Date.now() - RESTARTS.withinMs), Date.now()];
+      options.log(failure.message);
+      if (deaths.length > RESTARTS.most) return failure;
+      const pauseMs = Math.min(RESTARTS.firstPauseMs * 2 ** (deaths.length - 1), RESTARTS.longestPauseMs);
+      options.log(`starting Kafka broker ${node} again in ${pauseMs} ms`);
+      try {
+        await pause(pauseMs, stopped);
+        await startBroker({ ...options, signal: stopped }, node, running);
+        revived = true;
+      } catch (error) {
+        if (stopped.aborted) return undefined;
+        failure = error instanceof Failure ? error : new Failure({ code: 'ENGINE_DIED', kind: 'remote', message: messageOf(error), cause: error });
+      }
+    }
+    options.log(`Kafka broker ${node} is back`);
+  }
+}
