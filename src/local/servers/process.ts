@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -19,6 +20,10 @@ export type ProcessSpec = {
   logFile: string;
   /** Between SIGTERM and SIGKILL; 10 s unless given. */
   graceMs?: number;
+  /** Gives it this process's whole environment instead of the minimal one: for installers, which heed proxies and settings. */
+  inheritEnvironment?: boolean;
+  /** Called with each piece of its output, as it is written to the log. */
+  onOutput?: (text: string) => void;
   /** Never as root: with another uid (user namespace, or file capabilities) over the same files. */
   unprivileged?: boolean;
 };
@@ -49,8 +54,10 @@ const guardFile = join(import.meta.dirname, '..', 'runtime', 'guard.py');
 export async function startProcess(spec: ProcessSpec): Promise<Started> {
   const log = await openLog(spec.logFile);
   try {
-    const guard = spawn(spec.python, ['-I', '-S', guardFile], { stdio: ['ignore', log.fd, log.fd, 'pipe', 'pipe'], detached: true });
-    return await underGuard(guard, spec, {});
+    const output = spec.onOutput ? 'pipe' : log.fd;
+    const guard = spawn(spec.python, ['-I', '-S', guardFile], { stdio: ['ignore', output, output, 'pipe', 'pipe'], detached: true });
+    if (spec.onOutput) for (const stream of [guard.stdout, guard.stderr]) stream?.setEncoding('utf8').on('data', tee(spec));
+    return await underGuard(guard, spec, { inherit: spec.inheritEnvironment });
   } finally {
     await log.close();
   }
@@ -73,7 +80,7 @@ async function underGuard(guard: ChildProcess, spec: ProcessSpec, mode: { foregr
   // The guard may die first: the write's EPIPE then says less than its exit does.
   control.on('error', () => {});
   const gone = new Promise<{ code: number | null; error?: Error }>((resolve) => {
-    guard.once('exit', (code) => resolve({ code }));
+    guard.once(spec.onOutput ? 'close' : 'exit', (code) => resolve({ code }));
     guard.once('error', (error) => resolve({ code: null, error }));
   });
   control.write(`${JSON.stringify(guardSpecification(spec, mode))}\n`);
@@ -118,6 +125,14 @@ async function reportedPid(guard: ChildProcess): Promise<number> {
   const status = guard.stdio[4] as NodeJS.ReadableStream;
   const [line] = (await once(status, 'data')) as [Buffer];
   return (JSON.parse(line.toString('utf8')) as { pid: number }).pid;
+}
+
+function tee({ logFile, onOutput }: ProcessSpec): (text: string) => void {
+  return (text) => {
+    // Synchronous: whoever awaits the exit finds the log complete.
+    appendFileSync(logFile, text);
+    onOutput?.(text);
+  };
 }
 
 async function openLog(logFile: string) {
