@@ -19,7 +19,7 @@ export type InstallOptions = {
 export type InstallStep = { what: string; done: number; total: number };
 
 /** What is to be installed, and where: the folder's name is a digest of the lists, so another list is another folder. */
-export type InstallPlan = { folder: string; marker: string; pom: string; requirements: string; jars: number; wheels: number };
+export type InstallPlan = { folder: string; marker: string; pom: string; requirements: string; jars: string[]; wheels: string[] };
 
 const lists = { pom: join(import.meta.dirname, 'pom.xml'), requirements: join(import.meta.dirname, 'requirements.txt') };
 /** One per execution in pom.xml, which is also the folder it fills. */
@@ -48,8 +48,10 @@ export async function planInstall(cache: string, pythonVersion: string): Promise
     marker: join(folder, 'installed'),
     pom,
     requirements,
-    jars: pom.match(/<artifactItem>/g)?.length ?? 0,
-    wheels: new Set(requirements.match(/^[\w.-]+(?===)/gm)).size,
+    jars: [...pom.matchAll(/<artifactId>([^<]+)<\/artifactId><version>([^<]+)<\/version>(?:<type>(\w+)<\/type>)?/g)].map(
+      ([, artifact, version, type = 'jar']) => `${artifact}-${version}.${type}`,
+    ),
+    wheels: [...new Set(requirements.match(/^[\w.-]+(?===)/gm))],
   };
 }
 
@@ -105,7 +107,8 @@ type Step = { staging: string; found: Prerequisites; progress: InstallOptions['p
 async function installJars(step: Step, plan: InstallPlan, pom: string): Promise<void> {
   const what = 'Kafka, Delta and Elasticsearch (Maven)';
   const args = ['-B', '-f', pom, `-DinstallTo=${join(step.staging, 'jars')}`, ...mavenGoals];
-  await runTool(step, what, { name: 'mvn', command: 'mvn', args }, counter(step, what, plan.jars, /(?:Copying|Unpacking) (\S+)/g));
+  await runTool(step, what, { name: 'mvn', command: 'mvn', args }, counter(step, what, plan.jars, /Downloaded from \S+: \S+\/([^/\s]+)/g));
+  step.progress({ what, done: plan.jars.length, total: plan.jars.length });
   await rm(join(step.staging, 'target'), { recursive: true, force: true });
 }
 
@@ -119,13 +122,13 @@ async function installPython(step: Step, plan: InstallPlan, requirements: string
   await runTool(step, what, { name: 'pip', command: join(venv, 'bin', 'python3'), args }, count);
 }
 
-function counter(step: Step, what: string, total: number, line: RegExp): (text: string) => void {
-  const seen = new Set<string>();
-  step.progress({ what, done: 0, total });
+/** Counts those of `wanted` that a tool's output names; what it fetches for itself does not count. */
+function counter(step: Step, what: string, wanted: string[], line: RegExp): (text: string) => void {
+  const left = new Set(wanted);
+  const tell = () => step.progress({ what, done: wanted.length - left.size, total: wanted.length });
+  tell();
   return (text) => {
-    const before = seen.size;
-    for (const match of text.matchAll(line)) seen.add(match[1] ?? '');
-    if (seen.size > before) step.progress({ what, done: Math.min(seen.size, total), total });
+    for (const match of text.matchAll(line)) if (left.delete(match[1] ?? '')) tell();
   };
 }
 
