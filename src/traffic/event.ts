@@ -112,10 +112,13 @@ function readInteger(value: unknown): bigint | Reason {
   return integer < INT64_MIN || integer > INT64_MAX ? 'value_out_of_range' : integer;
 }
 
-/** The key's text, '' where there is none; undefined for what is neither a string of whole characters nor a number. */
+/** The key's text, '' where there is none; undefined for what is neither a string of whole characters nor a 64-bit integer. */
 function readKey(key: unknown): string | undefined {
   if (key === undefined) return '';
-  if (key instanceof NumberLiteral) return key.source;
+  if (key instanceof NumberLiteral) {
+    const integer = readInteger(key);
+    return typeof integer === 'bigint' ? integer.toString() : undefined;
+  }
   return typeof key === 'string' && key.isWellFormed() ? key : undefined;
 }
 

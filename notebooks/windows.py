@@ -1,0 +1,68 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # windows
+# MAGIC Publishes every window that has closed: by the watermark, or by the clock where ingest has caught up with the broker.
+# MAGIC Late records are kept in `late_records`, and amend their windows or are held, as `late_policy` says.
+
+# COMMAND ----------
+
+import json
+
+from pyspark import cloudpickle
+
+import pipeline
+from pipeline import tables, windows
+
+# Batch functions run in Spark's own Python worker, which does not see this folder: the module travels by value.
+cloudpickle.register_pickle_by_value(pipeline)
+
+for name, default in {
+    "catalog": "main",
+    "schema": "streamgauge",
+    "checkpoint_root": "",
+    "window_minutes": "10",
+    "allowed_lateness_minutes": "10",
+    "late_policy": "amend",
+}.items():
+    dbutils.widgets.text(name, default)
+
+
+def setting(name: str) -> str:
+    return dbutils.widgets.get(name)
+
+
+spark.conf.set("spark.sql.session.timeZone", "UTC")
+names = tables.names(setting("catalog"), setting("schema"))
+tables.create(spark, names, int(setting("window_minutes")))
+caught_up = int(dbutils.jobs.taskValues.get("ingest", "caught_up_micros", default=0, debugValue=0))
+rules = windows.Rules(
+    int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"), caught_up if caught_up > 0 else None
+)
+windows.check_length(spark, names, rules)
+before = spark.sql(f"SELECT coalesce(max(sequence), 0) AS sequence FROM {names.windows}").first().sequence
+
+# COMMAND ----------
+
+def publish(batch, batch_id):
+    windows.publish(batch.sparkSession, names, rules, batch)
+
+
+publishing = (
+    spark.readStream.option("skipChangeCommits", "true")
+    .table(names.raw)
+    .select("topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value", "error")
+    .writeStream.foreachBatch(publish)
+    .option("checkpointLocation", f"{setting('checkpoint_root').rstrip('/')}/windows")
+    .queryName("windows")
+    .trigger(availableNow=True)
+    .start()
+)
+publishing.awaitTermination()
+
+# COMMAND ----------
+
+# On a quiet stream no batch comes, but the clock closes windows all the same.
+windows.publish(spark, names, rules)
+changed = spark.sql(f"SELECT count(*) AS written, count_if(revision > 1) AS revised FROM {names.windows} WHERE sequence > {before}").first()
+print(f"windows: {changed.written} written, of which {changed.revised} are revisions")
+dbutils.notebook.exit(json.dumps({"written": changed.written, "revised": changed.revised}))
