@@ -116,7 +116,7 @@ function deliverer(kafka: Client, client: Base): Session['deliver'] {
         }
         return await produce(kafka, leader, batch);
       } catch (error) {
-        const failure = kafkaFailure(error, `sending ${batch.records} records (${batch.bytes.length} bytes) to ${place}`);
+        const failure = kafkaFailure(error, `sending ${batch.records === 1 ? 'a record' : `${batch.records} records`} of ${batch.bytes.length} bytes to ${place}`);
         if (!failure.retriable || performance.now() >= patience.deadlineMs()) throw failure;
         patience.onRetry?.(failure);
         leaders.delete(place);

@@ -59,6 +59,7 @@ const bad: [name: string, payload: Uint8Array | null, reason: Reason][] = [
   ['-2^63 - 1', bytes('{"timestamp":1700000000,"流量":-9223372036854775809}'), 'value_out_of_range'],
   ['900 KB of digits as value', bytes(`{"timestamp":1700000000,"流量":${'9'.repeat(900_000)}}`), 'value_out_of_range'],
   ['key object', bytes('{"timestamp":1700000000,"流量":1,"key":{}}'), 'key_not_text'],
+  ['fraction as key', bytes('{"timestamp":1700000000,"流量":1,"key":1.5}'), 'key_not_text'],
   ['key false', bytes('{"timestamp":1700000000,"流量":1,"key":false}'), 'key_not_text'],
   ['half a character as key', bytes(String.raw`{"timestamp":1700000000,"流量":1,"key":"\ud800"}`), 'key_not_text'],
 ];
@@ -77,11 +78,10 @@ describe('judge', () => {
     ['largest value', '{"timestamp":1700000000,"流量":9223372036854775807}', '', 2n ** 63n - 1n, '2023-11-14T22:13:20Z'],
     ['smallest value', '{"timestamp":1700000000,"流量":-9223372036854775808}', '', -(2n ** 63n), '2023-11-14T22:13:20Z'],
     ['key', '{"timestamp":1700000000,"流量":1,"key":"桥"}', '桥', 1n, '2023-11-14T22:13:20Z'],
-    ['number as key', '{"timestamp":1700000000,"流量":1,"key":9007199254740993.10}', '9007199254740993.10', 1n, '2023-11-14T22:13:20Z'],
+    ['number as key', '{"timestamp":1700000000,"流量":1,"key":9007199254740993}', '9007199254740993', 1n, '2023-11-14T22:13:20Z'],
     ['null as key', '{"timestamp":1700000000,"流量":1,"key":null}', '', 1n, '2023-11-14T22:13:20Z'],
     ['exactly as far ahead as allowed', `{"timestamp":${arrivedAtMillis / 1000 + 86_400},"流量":1}`, '', 1n, '2024-01-02T00:00:00Z'],
     ['other fields are no concern', '{"a":[{"流量":"x"}],"timestamp":0,"流量":1,"__proto__":null}', '', 1n, '1970-01-01T00:00:00Z'],
-    ['the last of two equal fields counts', '{"timestamp":0,"流量":"x","流量":2}', '', 2n, '1970-01-01T00:00:00Z'],
   ])('%s', (_name, payload, key, value, time) => {
     expect(judge(bytes(payload), options)).toEqual({ eventTimeMicros: micros(time), key, value });
   });
