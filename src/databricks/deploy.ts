@@ -1,0 +1,165 @@
+import type { Config } from '../config/config.ts';
+import { Failure } from '../errors.ts';
+import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
+import type { Workspace } from './client.ts';
+import { differences, type Difference } from './differences.ts';
+import { bundleFiles, type BundleFile } from './files.ts';
+import { getJob, listJobs, listSecrets, listTree, me, type Job, type SecretKey, type WorkspaceObject } from './rest.ts';
+import { fingerprintKeys, reasonToPut, type WantedScope } from './scope.ts';
+import { isUnchanged, readState, type DeployedState } from './state.ts';
+
+/** Everything that a deployment consists of, as it should be. Holds secrets and contents: never printed, never a step. */
+export type Wanted = Readonly<{ place: Place; files: readonly BundleFile[]; jobs: readonly WantedJob[]; scope: WantedScope }>;
+
+/** The same, as it was found. */
+export type Found = Readonly<{
+  state: DeployedState;
+  tree: readonly WorkspaceObject[];
+  /** By key of the wanted job. */
+  jobs: Readonly<Record<string, Job>>;
+  /** Jobs of the last deployment that are no longer wanted. */
+  staleJobs: readonly { key: string; job_id: number; name: string }[];
+  /** Undefined: no such scope. */
+  secrets: readonly SecretKey[] | undefined;
+}>;
+
+/** One change, as plain JSON; the order of a plan is the order of doing. */
+export type Step =
+  | { do: 'make folder'; path: string }
+  | { do: 'upload'; path: string; file: string; type: BundleFile['type']; reason: string }
+  | { do: 'delete'; path: string; reason: string }
+  | { do: 'create secret scope'; scope: string }
+  | { do: 'put secrets'; scope: string; keys: string[]; stale: string[]; reason: string }
+  | { do: 'create job'; key: string; name: string }
+  | { do: 'update job'; key: string; name: string; job_id: number; changes: Difference[] }
+  | { do: 'delete job'; key: string; name: string; job_id: number };
+
+/** What the configuration asks for, in this workspace, for this identity. */
+export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets']): Promise<Wanted> {
+  const [who, files] = await Promise.all([me(workspace), bundleFiles(config)]);
+  const place = placeOf(config, who);
+  const jobs = wantedJobs(config, who, place);
+  checkNotebooks(jobs, files, place);
+  return { place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets } };
+}
+
+/** A job that names a notebook which is not deployed with it would fail only when it runs. */
+function checkNotebooks(jobs: readonly WantedJob[], files: readonly BundleFile[], place: Place): void {
+  for (const job of jobs) {
+    const tasks = (job.settings.tasks as { task_key?: string; notebook_task?: { notebook_path?: string } }[] | undefined) ?? [];
+    for (const task of tasks) {
+      const path = task.notebook_task?.notebook_path;
+      if (path === undefined || !path.startsWith(`${place.files}/`)) continue;
+      if (files.some((file) => file.type === 'NOTEBOOK' && `${place.files}/${file.object}` === path)) continue;
+      throw new Failure({
+        code: 'NOTEBOOK_MISSING',
+        kind: 'usage',
+        message: `task ${task.task_key} of job ${job.key} names the notebook ${path.slice(place.files.length + 1)}, which no file of sync.paths is`,
+        hint: 'Correct notebook_path, or add the folder to sync.paths; a notebook starts with the line `# Databricks notebook source`.',
+      });
+    }
+  }
+}
+
+/** Reads everything that the deployment touches. */
+export async function observe(workspace: Workspace, wanted: Wanted): Promise<Found> {
+  const state = readState(workspace, wanted.place);
+  const [tree, secrets, jobs, known] = await Promise.all([
+    listTree(workspace, wanted.place.files),
+    listSecrets(workspace, wanted.scope.name),
+    Promise.all(wanted.jobs.map(async (job) => [job.key, await findJob(workspace, wanted.place, job, (await state).jobs[job.key])] as const)),
+    state,
+  ]);
+  const gone = Object.entries(known.jobs).filter(([key]) => !wanted.jobs.some((job) => job.key === key));
+  const stale = await Promise.all(gone.map(async ([key, id]) => ({ key, job: await getJob(workspace, id) })));
+  return {
+    state: known,
+    tree,
+    jobs: Object.fromEntries(jobs.filter((entry): entry is [string, Job] => entry[1] !== undefined)),
+    staleJobs: stale.flatMap(({ key, job }) => (job !== undefined && isOurs(job, wanted.place) ? [{ key, job_id: job.job_id, name: job.settings.name ?? '' }] : [])),
+    secrets,
+  };
+}
+
+/** The job that an earlier deployment made: by the id it remembered, else by name and mark. Another's job of that name is never touched. */
+export async function findJob(workspace: Workspace, place: Place, wanted: WantedJob, knownId?: number): Promise<Job | undefined> {
+  const known = knownId === undefined ? undefined : await getJob(workspace, knownId);
+  const tag = wanted.settings.tags?.streamgauge;
+  if (known !== undefined && isOurs(known, place, tag)) return known;
+  const named = await listJobs(workspace, wanted.settings.name);
+  const ours = named.filter((job) => isOurs(job, place, tag)).sort((a, b) => a.job_id - b.job_id)[0];
+  if (ours !== undefined) return getJob(workspace, ours.job_id);
+  const other = named.find((job) => job.settings.name === wanted.settings.name);
+  if (other === undefined) return undefined;
+  throw new Failure({
+    code: 'JOB_NAME_TAKEN',
+    kind: 'remote',
+    message: `there is a job ${JSON.stringify(wanted.settings.name)} (${other.job_id}) in this workspace that this bundle did not make`,
+    hint: `Give the job another name in the bundle, or delete that one: \`databricks jobs delete ${other.job_id}\`.`,
+  });
+}
+
+/**
+ * A job's mark is the bundle's own: the metadata path, which holds target and owner, and which the Databricks CLI sets as well.
+ * A job that somebody disconnected from its bundle in the workspace has lost it; its tag is left.
+ */
+function isOurs(job: Job, place: Place, tag?: string): boolean {
+  const path = (job.settings.deployment as { metadata_file_path?: string } | undefined)?.metadata_file_path;
+  if (path === undefined || path === '') return tag !== undefined && job.settings.tags?.streamgauge === tag;
+  return asWorkspace(path) === `${place.state}/metadata.json`;
+}
+
+/** What has to be done so that `found` becomes `wanted`; empty where it already is. Pure. */
+export function plan(wanted: Wanted, found: Found): Step[] {
+  const uploads = wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found));
+  const needsFolders = uploads.length > 0 || found.tree.length === 0;
+  return [...scopeSteps(wanted.scope, found), ...(needsFolders ? folderSteps(wanted, found) : []), ...uploads, ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
+}
+
+function scopeSteps(wanted: WantedScope, found: Found): Step[] {
+  const reason = reasonToPut(wanted, found.secrets ?? []);
+  const create: Step[] = found.secrets === undefined ? [{ do: 'create secret scope', scope: wanted.name }] : [];
+  if (reason === undefined) return create;
+  return [...create, { do: 'put secrets', scope: wanted.name, keys: Object.keys(wanted.secrets).sort(), stale: fingerprintKeys(found.secrets ?? []), reason }];
+}
+
+function folderSteps({ place, files }: Wanted, found: Found): Step[] {
+  const folders = [place.files, place.state, ...files.map((file) => `${place.files}/${file.path}`.replace(/\/[^/]*$/, ''))];
+  const known = new Set(found.tree.filter((object) => object.object_type === 'DIRECTORY').map((object) => asWorkspace(object.path)));
+  const isKnown = (path: string): boolean => known.has(path) || (path === place.files && found.tree.length > 0) || (path === place.state && found.state.version === 1 && Object.keys(found.state.files).length > 0);
+  return [...new Set(folders)].sort().filter((path) => !isKnown(path)).map((path) => ({ do: 'make folder', path }));
+}
+
+function uploadSteps(place: Place, file: BundleFile, found: Found): Step[] {
+  const path = `${place.files}/${file.object}`;
+  const there = found.tree.find((object) => asWorkspace(object.path) === path);
+  const upload = (reason: string): Step => ({ do: 'upload', path, file: file.path, type: file.type, reason });
+  if (there === undefined) return [upload('new')];
+  if (there.object_type !== file.type) return [{ do: 'delete', path, reason: `is a ${there.object_type.toLowerCase()}` }, upload('other type')];
+  if (isUnchanged(found.state, file.object, file.sha256, there)) return [];
+  const known = found.state.files[file.object];
+  return [upload(known === undefined ? 'not written by this bundle' : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
+}
+
+function jobSteps(wanted: Wanted, found: Found): Step[] {
+  return wanted.jobs.flatMap(({ key, settings }): Step[] => {
+    const job = found.jobs[key];
+    if (job === undefined) return [{ do: 'create job', key, name: settings.name }];
+    const changes = differences(settings, job.settings);
+    return changes.length === 0 ? [] : [{ do: 'update job', key, name: settings.name, job_id: job.job_id, changes }];
+  });
+}
+
+/** Last, so that nothing that still runs loses its notebook before the job stops naming it. */
+function staleSteps({ place, files }: Wanted, found: Found): Step[] {
+  const jobs: Step[] = found.staleJobs.map((job) => ({ do: 'delete job', ...job }));
+  const wanted = new Set(files.map((file) => file.object));
+  const gone = Object.keys(found.state.files).filter((object) => !wanted.has(object) && found.tree.some((there) => asWorkspace(there.path) === `${place.files}/${object}`));
+  return [...jobs, ...gone.sort().map((object): Step => ({ do: 'delete', path: `${place.files}/${object}`, reason: 'no longer in the bundle' }))];
+}
+
+/** The workspace spells one object with and without `/Workspace`. */
+function asWorkspace(path: string): string {
+  return path.startsWith('/Workspace/') ? path : `/Workspace${path}`;
+}
+

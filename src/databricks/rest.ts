@@ -1,0 +1,169 @@
+import type { Workspace } from './client.ts';
+import { isAlreadyThere, isNotFound } from './failures.ts';
+
+/** The calling identity. */
+export type Me = { userName: string; displayName?: string };
+
+/** One object of the workspace tree. */
+export type WorkspaceObject = { path: string; object_type: 'DIRECTORY' | 'NOTEBOOK' | 'FILE' | 'REPO' | 'LIBRARY'; object_id?: number; language?: string; modified_at?: number };
+
+/** A secret without its value. */
+export type SecretKey = { key: string; last_updated_timestamp?: number };
+
+export type JobSettings = Readonly<Record<string, unknown>> & { name?: string; tags?: Record<string, string> };
+export type Job = { job_id: number; settings: JobSettings; created_time?: number; creator_user_name?: string };
+
+export type RunState = { life_cycle_state?: string; result_state?: string; state_message?: string; queue_reason?: string };
+export type RunTask = { run_id: number; task_key: string; state: RunState; attempt_number?: number; start_time?: number; end_time?: number; execution_duration?: number; setup_duration?: number };
+export type Run = { run_id: number; job_id?: number; run_name?: string; run_page_url?: string; state: RunState; start_time?: number; end_time?: number; tasks?: RunTask[] };
+export type RunOutput = { error?: string; error_trace?: string; logs?: string; logs_truncated?: boolean; notebook_output?: { result?: string; truncated?: boolean } };
+
+async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Who is asking. */
+export async function me(workspace: Workspace): Promise<Me> {
+  return workspace.request<Me>({ method: 'GET', path: '/api/2.0/preview/scim/v2/Me' });
+}
+
+/** The object at `path`, or undefined. */
+export async function getStatus(workspace: Workspace, path: string): Promise<WorkspaceObject | undefined> {
+  return orNothing(workspace.request<WorkspaceObject>({ method: 'GET', path: '/api/2.0/workspace/get-status', query: { path } }));
+}
+
+/** Makes the folder and its parents; no error where it exists. */
+export async function mkdirs(workspace: Workspace, path: string): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.0/workspace/mkdirs', body: { path }, idempotent: true });
+}
+
+/** Writes a file or, where its first line says so, a notebook (its extension goes); replaces what is there. */
+export async function importFile(workspace: Workspace, path: string, content: Buffer): Promise<void> {
+  const body = { path, content: content.toString('base64'), format: 'AUTO', overwrite: true };
+  await workspace.request({ method: 'POST', path: '/api/2.0/workspace/import', body, idempotent: true });
+}
+
+/** The bytes of a file or the source of a notebook, or undefined where there is none. */
+export async function exportFile(workspace: Workspace, path: string): Promise<Buffer | undefined> {
+  return orNothing(workspace.request<Buffer>({ method: 'GET', path: '/api/2.0/workspace/export', query: { path, direct_download: true }, raw: true }));
+}
+
+/** Everything below a folder, files and folders, sorted by path; empty where there is no such folder. */
+export async function listTree(workspace: Workspace, path: string): Promise<WorkspaceObject[]> {
+  const answer = await orNothing(workspace.request<{ objects?: WorkspaceObject[] }>({ method: 'GET', path: '/api/2.0/workspace/list', query: { path } }));
+  const objects = answer?.objects ?? [];
+  const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => listTree(workspace, folder.path)));
+  return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+/** Deletes an object; no error where it is gone. */
+export async function deleteObject(workspace: Workspace, path: string, recursive = false): Promise<void> {
+  await orNothing(workspace.request({ method: 'POST', path: '/api/2.0/workspace/delete', body: { path, recursive }, idempotent: true }));
+}
+
+/** Creates a scope; no error where it exists. */
+export async function createScope(workspace: Workspace, scope: string): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.0/secrets/scopes/create', body: { scope } }).catch((error: unknown) => {
+    if (!isAlreadyThere(error)) throw error;
+  });
+}
+
+/** Keys in a scope and when each was last written (epoch ms); undefined where there is no such scope. */
+export async function listSecrets(workspace: Workspace, scope: string): Promise<SecretKey[] | undefined> {
+  const answer = await orNothing(workspace.request<{ secrets?: SecretKey[] }>({ method: 'GET', path: '/api/2.0/secrets/list', query: { scope } }));
+  return answer === undefined ? undefined : (answer.secrets ?? []);
+}
+
+/** Writes one secret; the value goes into the request's body and nowhere else. */
+export async function putSecret(workspace: Workspace, scope: string, key: string, value: string): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.0/secrets/put', body: { scope, key, string_value: value }, idempotent: true });
+}
+
+/** Deletes one secret; no error where it is gone. */
+export async function deleteSecret(workspace: Workspace, scope: string, key: string): Promise<void> {
+  await orNothing(workspace.request({ method: 'POST', path: '/api/2.0/secrets/delete', body: { scope, key }, idempotent: true }));
+}
+
+/** Deletes a scope with all that is in it; no error where it is gone. */
+export async function deleteScope(workspace: Workspace, scope: string): Promise<void> {
+  await orNothing(workspace.request({ method: 'POST', path: '/api/2.0/secrets/scopes/delete', body: { scope }, idempotent: true }));
+}
+
+/** Jobs, page by page, all or those with exactly this name; settings without tasks. */
+export async function listJobs(workspace: Workspace, name?: string): Promise<Job[]> {
+  const jobs: Job[] = [];
+  let token: string | undefined;
+  do {
+    const page: { jobs?: Job[]; next_page_token?: string } = await workspace.request({ method: 'GET', path: '/api/2.2/jobs/list', query: { limit: 100, name, page_token: token } });
+    jobs.push(...(page.jobs ?? []));
+    token = page.next_page_token || undefined;
+  } while (token !== undefined);
+  return jobs;
+}
+
+/** A job with all its tasks, or undefined. */
+export async function getJob(workspace: Workspace, jobId: number): Promise<Job | undefined> {
+  const first = await orNothing(workspace.request<Job & { next_page_token?: string }>({ method: 'GET', path: '/api/2.2/jobs/get', query: { job_id: jobId } }));
+  if (first === undefined) return undefined;
+  const tasks = [...((first.settings.tasks as unknown[] | undefined) ?? [])];
+  for (let token = first.next_page_token; token; ) {
+    const page: Job & { next_page_token?: string } = await workspace.request({ method: 'GET', path: '/api/2.2/jobs/get', query: { job_id: jobId, page_token: token } });
+    tasks.push(...((page.settings.tasks as unknown[] | undefined) ?? []));
+    token = page.next_page_token;
+  }
+  return { ...first, settings: tasks.length === 0 ? first.settings : { ...first.settings, tasks } };
+}
+
+/** Creates a job and returns its id. Not repeated after a lost answer: that could make two. */
+export async function createJob(workspace: Workspace, settings: JobSettings): Promise<number> {
+  return (await workspace.request<{ job_id: number }>({ method: 'POST', path: '/api/2.2/jobs/create', body: settings })).job_id;
+}
+
+/** Replaces all settings of a job. */
+export async function resetJob(workspace: Workspace, jobId: number, settings: JobSettings): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.2/jobs/reset', body: { job_id: jobId, new_settings: settings }, idempotent: true });
+}
+
+/** Deletes a job; no error where it is gone. */
+export async function deleteJob(workspace: Workspace, jobId: number): Promise<void> {
+  await orNothing(workspace.request({ method: 'POST', path: '/api/2.2/jobs/delete', body: { job_id: jobId }, idempotent: true }));
+}
+
+/** Starts a job and returns the run's id; the token makes it safe to ask twice: the second call returns the first run. */
+export async function runNow(workspace: Workspace, jobId: number, parameters: Record<string, string>, token: string): Promise<number> {
+  const body = { job_id: jobId, idempotency_token: token, ...(Object.keys(parameters).length === 0 ? {} : { job_parameters: parameters }) };
+  return (await workspace.request<{ run_id: number }>({ method: 'POST', path: '/api/2.2/jobs/run-now', body, idempotent: true })).run_id;
+}
+
+/** A run with all its tasks. */
+export async function getRun(workspace: Workspace, runId: number): Promise<Run> {
+  const run = await workspace.request<Run & { next_page_token?: string }>({ method: 'GET', path: '/api/2.2/jobs/runs/get', query: { run_id: runId } });
+  const tasks = [...(run.tasks ?? [])];
+  for (let token = run.next_page_token; token; ) {
+    const page: Run & { next_page_token?: string } = await workspace.request({ method: 'GET', path: '/api/2.2/jobs/runs/get', query: { run_id: runId, page_token: token } });
+    tasks.push(...(page.tasks ?? []));
+    token = page.next_page_token;
+  }
+  return { ...run, tasks };
+}
+
+/** What one task's run left behind: its error, or its output. */
+export async function getRunOutput(workspace: Workspace, taskRunId: number): Promise<RunOutput> {
+  return workspace.request<RunOutput>({ method: 'GET', path: '/api/2.2/jobs/runs/get-output', query: { run_id: taskRunId } });
+}
+
+/** Asks a run to stop; it ends a little later. */
+export async function cancelRun(workspace: Workspace, runId: number): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.2/jobs/runs/cancel', body: { run_id: runId }, idempotent: true });
+}
+
+/** The newest runs of a job first, at most `limit` (up to 25). */
+export async function listRuns(workspace: Workspace, jobId: number, options: { activeOnly?: boolean; limit?: number } = {}): Promise<Run[]> {
+  const query = { job_id: jobId, limit: options.limit ?? 25, active_only: options.activeOnly };
+  return (await workspace.request<{ runs?: Run[] }>({ method: 'GET', path: '/api/2.2/jobs/runs/list', query })).runs ?? [];
+}
