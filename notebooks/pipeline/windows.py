@@ -184,9 +184,10 @@ _above_min = "coalesce(CAST(try_subtract(x, min) AS DOUBLE), CAST(x AS DOUBLE) -
 
 def _merge(spark: SparkSession, tables: Tables) -> None:
     """Writes what differs: new windows as revision 1, changed ones as the next; each write gets the next `sequence`."""
+    sequence = spark.sql(f"SELECT coalesce(max(sequence), 0) AS last FROM {tables.windows}").first().last
     spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
-          SELECT n.*, (SELECT coalesce(max(sequence), 0) FROM {tables.windows}) + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
+          SELECT n.*, {sequence} + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
           FROM computed_windows n LEFT JOIN {tables.windows} o USING (topic, key, window_start)
           WHERE o.revision IS NULL OR NOT (o.count = n.count AND o.sum = n.sum AND o.min = n.min AND o.max = n.max
                 AND o.median = n.median AND o.stddev_samp <=> n.stddev_samp
