@@ -141,9 +141,21 @@ def attend(child: int, spec, wake: int) -> int:
             tell(child, signal.SIGKILL, spec["foreground"])
             deadline = time.monotonic() + 1
     if not spec["foreground"]:
+        # A launcher may end before the server it launched: the same grace is for both.
+        while deadline is not None and time.monotonic() < deadline and group_lives(child):
+            time.sleep(0.02)
+            reap(child)
         tell(child, signal.SIGKILL, False)
     sweep(child)
     return exit_code
+
+
+def group_lives(leader: int) -> bool:
+    try:
+        os.killpg(leader, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def reap(child: int):
