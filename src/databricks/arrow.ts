@@ -1,4 +1,5 @@
-import { IntervalUnit, RecordBatchReader, TimeUnit, Type, type Data, type DataType, type Field } from 'apache-arrow';
+import type { Data, DataType, Field, TimeUnit as Unit } from 'apache-arrow' with { 'resolution-mode': 'require' };
+import { IntervalUnit, RecordBatchReader, TimeUnit, Type } from 'apache-arrow/Arrow.node';
 
 /**
  * One value of a result, exact: BIGINT is a bigint, DECIMAL its digits, DATE `2026-01-31`, TIMESTAMP `2026-01-31T12:00:00.123456Z`
@@ -30,18 +31,22 @@ export function* rowsOf(messages: readonly Buffer[], limit: number): Generator<C
 }
 
 type Read = (at: number) => Cell;
+/** What a type says of itself beyond its kind: each kind has some of these. */
+type Facets = { bitWidth: number; precision: number; scale: number; unit: number; timezone?: string | null };
+const facets = (type: DataType): Facets => type as unknown as Facets;
 const utf8 = new TextDecoder();
 
 /** How to read one valid value of this column, chosen once for all its rows. */
 function reader(data: Data): Read {
   const { values } = data;
+  const { bitWidth, scale, unit, timezone } = facets(data.type);
   switch (data.typeId) {
     case Type.Null:
       return () => null;
     case Type.Bool:
       return (at) => ((values[(data.offset + at) >> 3] ?? 0) & (1 << ((data.offset + at) & 7))) !== 0;
     case Type.Int:
-      return data.type.bitWidth === 64 ? (at) => BigInt(values[at]) : (at) => values[at];
+      return bitWidth === 64 ? (at) => BigInt(values[at]) : (at) => values[at];
     case Type.Float:
       return (at) => values[at];
     case Type.Utf8:
@@ -49,11 +54,11 @@ function reader(data: Data): Read {
     case Type.Binary:
       return (at) => Buffer.from(slice(data, at)).toString('base64');
     case Type.Decimal:
-      return (at) => decimalText(wide(values, at * data.stride, data.stride), data.type.scale);
+      return (at) => decimalText(wide(values, at * data.stride, data.stride), scale);
     case Type.Date:
-      return (at) => new Date(data.type.unit === 0 ? values[at] * 86_400_000 : Number(pair(values, at))).toISOString().split('T')[0] ?? '';
+      return (at) => new Date(unit === 0 ? values[at] * 86_400_000 : Number(pair(values, at))).toISOString().split('T')[0] ?? '';
     case Type.Timestamp:
-      return (at) => timestampText(pair(values, at) * (PER_MICRO[data.type.unit as TimeUnit] ?? 1n), data.type.unit, data.type.timezone);
+      return (at) => timestampText(pair(values, at) * (PER_MICRO[unit as Unit] ?? 1n), unit, timezone);
     case Type.Interval:
       return (at) => intervalText(data, at);
     case Type.List:
@@ -113,10 +118,10 @@ export function decimalText(unscaled: bigint, scale: number): string {
   return `${unscaled < 0n ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-const PER_MICRO: Partial<Record<TimeUnit, bigint>> = { [TimeUnit.SECOND]: 1_000_000n, [TimeUnit.MILLISECOND]: 1000n };
+const PER_MICRO: Partial<Record<Unit, bigint>> = { [TimeUnit.SECOND]: 1_000_000n, [TimeUnit.MILLISECOND]: 1000n };
 
 /** Microseconds (or nanoseconds) since the epoch as ISO 8601; the fraction only where there is one. */
-function timestampText(count: bigint, unit: TimeUnit, zone: string | null | undefined): string {
+function timestampText(count: bigint, unit: Unit, zone: string | null | undefined): string {
   const micros = unit === TimeUnit.NANOSECOND ? count / 1000n : count;
   const fraction = ((micros % 1_000_000n) + 1_000_000n) % 1_000_000n;
   const seconds = new Date(Number((micros - fraction) / 1000n)).toISOString().slice(0, -5);
@@ -125,7 +130,7 @@ function timestampText(count: bigint, unit: TimeUnit, zone: string | null | unde
 }
 
 function intervalText(data: Data, at: number): string {
-  if (data.type.unit !== IntervalUnit.YEAR_MONTH) throw new TypeError('an INTERVAL of days and time cannot be read: CAST it to STRING in the query');
+  if (facets(data.type).unit !== IntervalUnit.YEAR_MONTH) throw new TypeError('an INTERVAL of days and time cannot be read: CAST it to STRING in the query');
   const months = Number(data.values[at]);
   const size = Math.abs(months);
   return `${months < 0 ? '-' : ''}${Math.floor(size / 12)}-${size % 12}`;
@@ -133,6 +138,7 @@ function intervalText(data: Data, at: number): string {
 
 /** An Arrow type as SQL spells it. */
 export function typeName(type: DataType): string {
+  const { bitWidth, precision, scale, timezone } = facets(type);
   const child = (at: number): string => typeName((type.children[at] as Field).type);
   switch (type.typeId) {
     case Type.Null:
@@ -140,19 +146,19 @@ export function typeName(type: DataType): string {
     case Type.Bool:
       return 'BOOLEAN';
     case Type.Int:
-      return { 8: 'TINYINT', 16: 'SMALLINT', 32: 'INT', 64: 'BIGINT' }[(type as { bitWidth?: number }).bitWidth ?? 0] ?? 'INT';
+      return { 8: 'TINYINT', 16: 'SMALLINT', 32: 'INT', 64: 'BIGINT' }[bitWidth] ?? 'INT';
     case Type.Float:
-      return (type as { precision?: number }).precision === 1 ? 'FLOAT' : 'DOUBLE';
+      return precision === 1 ? 'FLOAT' : 'DOUBLE';
     case Type.Utf8:
       return 'STRING';
     case Type.Binary:
       return 'BINARY';
     case Type.Decimal:
-      return `DECIMAL(${(type as { precision?: number }).precision},${(type as { scale?: number }).scale})`;
+      return `DECIMAL(${precision},${scale})`;
     case Type.Date:
       return 'DATE';
     case Type.Timestamp:
-      return (type as { timezone?: string | null }).timezone ? 'TIMESTAMP' : 'TIMESTAMP_NTZ';
+      return timezone ? 'TIMESTAMP' : 'TIMESTAMP_NTZ';
     case Type.List:
       return `ARRAY<${child(0)}>`;
     case Type.Struct:

@@ -24,6 +24,8 @@ export type Workspace = {
   authorization(): Promise<Record<string, string>>;
   /** The JSON object (or, with `raw`, a Buffer) that the workspace answers; throws a Failure otherwise. */
   request<T>(call: Call): Promise<T>;
+  /** The same workspace for calls that another signal ends: to tidy up after an interrupt. */
+  withSignal(signal: AbortSignal | undefined): Workspace;
 };
 
 export type ConnectOptions = {
@@ -49,7 +51,13 @@ export async function connect(databricks: Config['databricks'], options: Connect
     await sdk.authenticate(headers).catch((error: unknown) => Promise.reject(authenticationFailed(host, error)));
     return Object.fromEntries(headers);
   };
-  return { host, authorization, request: <T>(call: Call) => send<T>({ host, authorization, call, options }) };
+  const withSignal = (signal: AbortSignal | undefined): Workspace => ({
+    host,
+    authorization,
+    withSignal,
+    request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }),
+  });
+  return withSignal(options.signal);
 }
 
 async function resolve(databricks: Config['databricks']): Promise<SdkConfig> {

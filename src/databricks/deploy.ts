@@ -81,8 +81,8 @@ export async function observe(workspace: Workspace, wanted: Wanted): Promise<Fou
   };
 }
 
-/** The job that an earlier deployment made: by the id it remembered, else by name and mark. Another's job of that name is never touched. */
-export async function findJob(workspace: Workspace, place: Place, wanted: WantedJob, knownId?: number): Promise<Job | undefined> {
+/** The job that an earlier deployment made: by the id it remembered, else by name and mark. Another's job of that name is refused or ignored, never touched. */
+export async function findJob(workspace: Workspace, place: Place, wanted: WantedJob, knownId?: number, others: 'refuse' | 'ignore' = 'refuse'): Promise<Job | undefined> {
   const known = knownId === undefined ? undefined : await getJob(workspace, knownId);
   const tag = wanted.settings.tags?.streamgauge;
   if (known !== undefined && isOurs(known, place, tag)) return known;
@@ -90,13 +90,29 @@ export async function findJob(workspace: Workspace, place: Place, wanted: Wanted
   const ours = named.filter((job) => isOurs(job, place, tag)).sort((a, b) => a.job_id - b.job_id)[0];
   if (ours !== undefined) return getJob(workspace, ours.job_id);
   const other = named.find((job) => job.settings.name === wanted.settings.name);
-  if (other === undefined) return undefined;
+  if (other === undefined || others === 'ignore') return undefined;
   throw new Failure({
     code: 'JOB_NAME_TAKEN',
     kind: 'remote',
     message: `there is a job ${JSON.stringify(wanted.settings.name)} (${other.job_id}) in this workspace that this bundle did not make`,
     hint: `Give the job another name in the bundle, or delete that one: \`databricks jobs delete ${other.job_id}\`.`,
   });
+}
+
+/** The deployed job with this key (the only one where no key is given); a usage Failure where the bundle has none such or it is not deployed. */
+export async function deployedJob(workspace: Workspace, config: Config, key?: string): Promise<Job> {
+  const who = await me(workspace);
+  const place = placeOf(config, who);
+  const wanted = wantedJobs(config, who, place);
+  const chosen = key === undefined && wanted.length === 1 ? wanted[0] : wanted.find((job) => job.key === key);
+  if (chosen === undefined) {
+    const keys = wanted.map((job) => job.key).join(', ') || 'none';
+    throw new Failure({ code: 'JOB_UNKNOWN', kind: 'usage', message: key === undefined ? `the bundle has several jobs: ${keys}` : `the bundle has no job ${JSON.stringify(key)}`, hint: `Name one of its jobs with --job: ${keys}.` });
+  }
+  const state = await readState(workspace, place);
+  const job = await findJob(workspace, place, chosen, state.jobs[chosen.key], 'ignore');
+  if (job !== undefined) return job;
+  throw new Failure({ code: 'JOB_NOT_DEPLOYED', kind: 'usage', message: `job ${JSON.stringify(chosen.settings.name)} is not deployed to ${workspace.host}`, hint: `Deploy it first: \`streamgauge deploy -t ${config.target}\`.` });
 }
 
 /**
