@@ -97,6 +97,17 @@ describe('judge', () => {
     );
   });
 
+  it('judges the usual shape as it judges the same JSON spaced out', () => {
+    const timestamp = fc.oneof(fc.integer(), fc.double(), fc.date({ noInvalidDate: true }).map((date) => `"${date.toISOString()}"`), fc.string().map((text) => JSON.stringify(text)));
+    const value = fc.oneof(fc.bigInt({ min: -(2n ** 64n), max: 2n ** 64n }), fc.double(), fc.constant('007'), fc.json());
+    fc.assert(
+      fc.property(timestamp, value, fc.option(fc.string({ unit: 'binary' })), (time, count, key) => {
+        const tail = key === null ? '' : `,"key":${JSON.stringify(key)}`;
+        expect(judge(`{"timestamp":${time},"流量":${count}${tail}}`, options)).toEqual(judge(`{ "timestamp":${time},"流量":${count}${tail} }`, options));
+      }),
+    );
+  });
+
   it('never throws, and text and bytes are judged alike', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string({ unit: 'grapheme' }), fc.json().map((json) => `{"timestamp":0,"流量":${json},"key":${json}}`)), (text) => {
