@@ -19,7 +19,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   traffic: { ours: /^$/, packages: /^$/ },
   msk: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^@aws-sdk\// },
   kafka: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(kafkajs|@platformatic\/kafka|aws-msk-iam-sasl-signer-js)$/ },
-  databricks: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(@databricks\/|apache-arrow$)/ },
+  databricks: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(@databricks\/|apache-arrow(\/|$))/ },
   elasticsearch: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^@elastic\// },
   local: {
     ours: /^(errors|poll)\.ts$/,
