@@ -65,7 +65,8 @@ function base(parser: Argv, verb: string | undefined): Argv {
 }
 
 function withOptions(verb: Argv, command: Command): Argv {
-  const withAll = verb.usage(`$0 ${command.name} ${command.positionals ?? ''}\n\n${command.summary}`).options(command.options as Record<string, Options>);
+  const flags = Object.fromEntries(Object.entries(command.options).map(([name, spec]) => [dashed(name), spec as Options]));
+  const withAll = verb.usage(`$0 ${command.name} ${command.positionals ?? ''}\n\n${command.summary}`).options(flags);
   return command.examples.reduce((help, [line, explanation]) => help.example(line, explanation), withAll);
 }
 
@@ -73,17 +74,18 @@ function withOptions(verb: Argv, command: Command): Argv {
 function checked(command: Command, given: Record<string, unknown>): Record<string, unknown> {
   const specs: Record<string, Options | undefined> = { ...GLOBAL, ...command.options };
   for (const [name, spec] of Object.entries(specs)) {
-    const value = given[camel(name)] ?? given[name];
-    if (spec?.type === 'number' && value !== undefined && (typeof value !== 'number' || Number.isNaN(value))) throw usage(`--${name} must be a number`, command.name);
-    if (spec?.type !== 'array' && Array.isArray(value)) throw usage(`--${name} was given more than once`, command.name);
+    const value = given[name];
+    if (spec?.type === 'number' && value !== undefined && (typeof value !== 'number' || Number.isNaN(value))) throw usage(`--${dashed(name)} must be a number`, command.name);
+    if (spec?.type !== 'array' && Array.isArray(value)) throw usage(`--${dashed(name)} was given more than once`, command.name);
   }
   const passed = given['--'];
   if (Array.isArray(passed) && passed.length > 0 && command.takesCommand !== true) throw usage(`unexpected arguments after --: ${passed.join(' ')}`, command.name);
   return { ...given, command: Array.isArray(passed) ? passed.map(String) : [] };
 }
 
-function camel(name: string): string {
-  return name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+/** Options are named as their fields are in code; on the command line they are written with dashes. */
+function dashed(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 function usage(message: string, verb: string | undefined): Failure {

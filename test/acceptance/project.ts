@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inject } from 'vitest';
+import { repository } from '../config/bundle.ts';
+
+export type Finished = { code: number | null; stdout: string; stderr: string };
+
+export type Project = {
+  /** The folder a user would work in: databricks.yml, jobs/, notebooks/, .streamgauge/local.env. */
+  folder: string;
+  /** Runs `streamgauge ARGS -t local` as a user does: another process, this folder, nothing but the file's environment. */
+  cli(args: string[], options?: RunOptions): Promise<Finished>;
+  /** The same with `--json`; throws where the exit code is not the expected one. */
+  json<T = any>(args: string[], options?: RunOptions & { code?: number }): Promise<T>;
+};
+
+export type RunOptions = { env?: Record<string, string>; input?: string; onStderr?(text: string, kill: (signal: NodeJS.Signals) => void): void };
+
+/**
+ * A user's folder for one scenario, on the shared platform but with names of its own, so that scenarios neither see nor
+ * disturb each other. `environment` overrides what the platform gave (a wrong password, a dead port).
+ */
+export function createProject(name: string, variables: Record<string, string | number> = {}, environment: Record<string, string> = {}): Project {
+  const folder = mkdtempSync(join(tmpdir(), `streamgauge-${name}-`));
+  const id = name.replaceAll(/[^a-z0-9]/g, '_');
+  const own = {
+    topics: `traffic_${id}`,
+    schema: `s_${id}`,
+    index: `traffic_windows_${id}`,
+    secret_scope: `scope_${id}`,
+    checkpoint_root: `${(inject('environment') as Record<string, string>).BUNDLE_VAR_checkpoint_root}/${id}`,
+    ...variables,
+  };
+  for (const entry of ['jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  const bundle = readFileSync(join(repository, 'databricks.yml'), 'utf8').replace('name: streamgauge', `name: sg-${name}`);
+  writeFileSync(join(folder, 'databricks.yml'), bundle);
+  mkdirSync(join(folder, '.streamgauge'));
+  const given: Record<string, string> = { ...(inject('environment') as Record<string, string>), ...environment };
+  for (const [variable, value] of Object.entries(own)) given[`BUNDLE_VAR_${variable}`] = String(value);
+  const lines = Object.entries(given).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  writeFileSync(join(folder, '.streamgauge', 'local.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
+  const cli = (args: string[], options: RunOptions = {}): Promise<Finished> => runCli(folder, [...args, '-t', 'local'], options);
+  return {
+    folder,
+    cli,
+    async json(args, { code = 0, ...options } = {}) {
+      const finished = await cli([...args, '--json'], options);
+      if (finished.code !== code) throw new Error(`streamgauge ${args.join(' ')} ended with ${finished.code}, not ${code}\n${finished.stderr}\n${finished.stdout}`);
+      return JSON.parse(finished.stdout || finished.stderr.trim().split('\n').at(-1) || 'null');
+    },
+  };
+}
+
+function runCli(folder: string, args: string[], options: RunOptions): Promise<Finished> {
+  const { PATH = '', HOME = '' } = process.env;
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(repository, 'src/cli.ts'), ...args], {
+      cwd: folder,
+      env: { PATH, HOME, CI: 'true', ...options.env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    const finished = { stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (finished.stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      finished.stderr += text;
+      options.onStderr?.(finished.stderr, (signal) => child.kill(signal));
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, ...finished }));
+    child.stdin.end(options.input ?? '');
+  });
+}
