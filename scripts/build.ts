@@ -10,6 +10,8 @@ await build({
   platform: 'node',
   target: 'node22.22',
   format: 'esm',
+  // Native parts of the SQL driver, optional to it: compression, and another engine that is not used here.
+  external: ['lz4-napi', '@databricks/databricks-sql-kernel-*'],
   minifySyntax: true,
   legalComments: 'none',
   // CommonJS packages inside an ES module still call these.
@@ -18,4 +20,6 @@ await build({
   },
   logLevel: 'error',
 });
+// Compression of Kafka batches; loaded from this place with the producer, and only then.
+cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', 'dist/native.wasm');
 cpSync('src/local/runtime', 'dist', { recursive: true, filter: (path) => !path.endsWith('.ts') });
