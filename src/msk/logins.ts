@@ -1,0 +1,178 @@
+import { randomBytes } from 'node:crypto';
+import { Failure } from '../errors.ts';
+import { retry } from '../poll.ts';
+import { CREATED_BY, type Aws } from './clients.ts';
+import type { ClusterFound } from './cluster.ts';
+import { awsFailure, ifThere, translated } from './failures.ts';
+
+/** admin: provision, destroy and looking at topics. pipeline: producing, and the Spark job. */
+export type Role = 'admin' | 'pipeline';
+export const ROLES: readonly Role[] = ['admin', 'pipeline'];
+
+export type SecretFound = { name: string; arn: string; ours: boolean; scheduledForDeletion: boolean; associated: boolean };
+
+/** The key and the secrets of a cluster's two SCRAM users; undefined for what does not exist. */
+export type LoginsFound = { key: { arn: string; ours: boolean } | undefined; secrets: Record<Role, SecretFound | undefined> };
+
+export type LoginStep =
+  | { do: 'create key'; alias: string }
+  | { do: 'create secret'; name: string; role: Role; username: string }
+  | { do: 'restore secret'; name: string; role: Role; username: string }
+  | { do: 'associate secrets'; names: string[] };
+
+const TAGS = [{ Key: CREATED_BY.key, Value: CREATED_BY.value }];
+/** Least and default of what AWS allows: nobody needs the key or a generated password again. */
+const RECOVERY_DAYS = 7;
+
+/** The SCRAM user of a role. */
+export function usernameOf(cluster: string, role: Role): string {
+  return `${cluster}-${role}`;
+}
+
+/** The secret of a role; MSK takes only names with this prefix. */
+export function secretNameOf(cluster: string, role: Role): string {
+  return `AmazonMSK_${cluster}_${usernameOf(cluster, role)}`;
+}
+
+/** The alias of the key that encrypts the secrets: MSK refuses secrets under the account's default key. */
+export function keyAliasOf(cluster: string): string {
+  return `alias/${cluster}-streamgauge`;
+}
+
+/** Looks at key, secrets and their association with the cluster (undefined: it is gone, so nothing is associated). */
+export async function observeLogins(aws: Aws, name: string, cluster: ClusterFound | undefined): Promise<LoginsFound> {
+  const associated = new Set(cluster === undefined ? [] : await associatedSecrets(aws, cluster));
+  const [key, admin, pipeline] = await Promise.all([findKey(aws, name), findSecret(aws, name, 'admin', associated), findSecret(aws, name, 'pipeline', associated)]);
+  return { key, secrets: { admin, pipeline } };
+}
+
+/** What is missing for both users to exist. Pure. */
+export function planLogins(cluster: string, found: LoginsFound): LoginStep[] {
+  const steps: LoginStep[] = [];
+  const unassociated: string[] = [];
+  for (const role of ROLES) {
+    const secret = found.secrets[role];
+    const name = secretNameOf(cluster, role);
+    const login = { name, role, username: usernameOf(cluster, role) };
+    if (secret === undefined) steps.push({ do: 'create secret', ...login });
+    else if (secret.scheduledForDeletion) steps.push({ do: 'restore secret', ...login });
+    if (secret?.associated !== true || secret.scheduledForDeletion) unassociated.push(name);
+  }
+  // An existing secret has its key; only one that is written needs ours.
+  if (steps.length > 0 && found.key === undefined) steps.unshift({ do: 'create key', alias: keyAliasOf(cluster) });
+  if (unassociated.length > 0) steps.push({ do: 'associate secrets', names: unassociated });
+  return steps;
+}
+
+/** Does one step; association is checked secret by secret. */
+export async function applyLoginStep(aws: Aws, cluster: ClusterFound, step: LoginStep, signal?: AbortSignal): Promise<void> {
+  switch (step.do) {
+    case 'create key':
+      return createKey(aws, step.alias);
+    case 'create secret':
+      await translated(`creating secret ${step.name}`, async () =>
+        aws.secrets.send(new aws.api.secrets.CreateSecretCommand({ Name: step.name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(step.username), Tags: TAGS, Description: `SCRAM user ${step.username} of MSK cluster ${cluster.name}` })),
+      );
+      return;
+    case 'restore secret':
+      await translated(`restoring secret ${step.name}`, async () => {
+        await aws.secrets.send(new aws.api.secrets.RestoreSecretCommand({ SecretId: step.name }));
+        await aws.secrets.send(new aws.api.secrets.UpdateSecretCommand({ SecretId: step.name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(step.username) }));
+      });
+      return;
+    case 'associate secrets':
+      return associateSecrets(aws, cluster, step.names, signal);
+  }
+}
+
+/**
+ * Takes the users from the brokers and deletes secrets and key, but only those that provision made; secrets can be had back for
+ * 7 days unless `force`, the key always (AWS deletes no key at once).
+ */
+export async function removeLogins(aws: Aws, cluster: ClusterFound | undefined, name: string, found: LoginsFound, force: boolean): Promise<void> {
+  const secrets = ROLES.flatMap((role) => found.secrets[role] ?? []).filter((secret) => secret.ours);
+  const associated = secrets.filter((secret) => secret.associated).map((secret) => secret.arn);
+  if (cluster !== undefined && associated.length > 0) {
+    const answer = await translated('disassociating secrets', () => aws.msk.send(new aws.api.msk.BatchDisassociateScramSecretCommand({ ClusterArn: cluster.arn, SecretArnList: associated })));
+    const refused = answer.UnprocessedScramSecrets ?? [];
+    if (refused.length > 0) throw unprocessed('disassociate', cluster, refused);
+  }
+  for (const secret of secrets) {
+    if (secret.scheduledForDeletion && !force) continue;
+    const how = force ? { ForceDeleteWithoutRecovery: true } : { RecoveryWindowInDays: RECOVERY_DAYS };
+    await ifThere(`deleting secret ${secret.name}`, () => aws.secrets.send(new aws.api.secrets.DeleteSecretCommand({ SecretId: secret.arn, ...how })));
+  }
+  const { key } = found;
+  if (key?.ours !== true) return;
+  // The alias first: the next provision must not find a key that is about to go.
+  await ifThere('deleting the key alias', () => aws.kms.send(new aws.api.kms.DeleteAliasCommand({ AliasName: keyAliasOf(name) })));
+  await ifThere('scheduling the deletion of the key', () => aws.kms.send(new aws.api.kms.ScheduleKeyDeletionCommand({ KeyId: key.arn, PendingWindowInDays: RECOVERY_DAYS })));
+}
+
+async function associatedSecrets(aws: Aws, cluster: ClusterFound): Promise<string[]> {
+  return translated(`listing the secrets of cluster ${cluster.name}`, async () => {
+    const arns: string[] = [];
+    for await (const page of aws.api.msk.paginateListScramSecrets({ client: aws.msk }, { ClusterArn: cluster.arn })) arns.push(...(page.SecretArnList ?? []));
+    return arns;
+  });
+}
+
+async function findKey(aws: Aws, cluster: string): Promise<LoginsFound['key']> {
+  const alias = keyAliasOf(cluster);
+  const answer = await ifThere(`looking for key ${alias}`, () => aws.kms.send(new aws.api.kms.DescribeKeyCommand({ KeyId: alias })));
+  const arn = answer?.KeyMetadata?.Arn;
+  if (arn === undefined) return undefined;
+  const tags = await translated(`reading the tags of key ${alias}`, () => aws.kms.send(new aws.api.kms.ListResourceTagsCommand({ KeyId: arn })));
+  return { arn, ours: (tags.Tags ?? []).some((tag) => tag.TagKey === CREATED_BY.key && tag.TagValue === CREATED_BY.value) };
+}
+
+async function findSecret(aws: Aws, cluster: string, role: Role, associated: ReadonlySet<string>): Promise<SecretFound | undefined> {
+  const name = secretNameOf(cluster, role);
+  const answer = await ifThere(`looking for secret ${name}`, () => aws.secrets.send(new aws.api.secrets.DescribeSecretCommand({ SecretId: name })));
+  if (answer?.ARN === undefined) return undefined;
+  const ours = (answer.Tags ?? []).some((tag) => tag.Key === CREATED_BY.key && tag.Value === CREATED_BY.value);
+  return { name, arn: answer.ARN, ours, scheduledForDeletion: Boolean(answer.DeletedDate), associated: associated.has(answer.ARN) };
+}
+
+async function createKey(aws: Aws, alias: string): Promise<void> {
+  await translated(`creating key ${alias}`, async () => {
+    const tags = [{ TagKey: CREATED_BY.key, TagValue: CREATED_BY.value }];
+    const { KeyMetadata } = await aws.kms.send(new aws.api.kms.CreateKeyCommand({ Description: 'Encrypts the SCRAM secrets of an MSK cluster', Tags: tags }));
+    await aws.kms.send(new aws.api.kms.CreateAliasCommand({ AliasName: alias, TargetKeyId: KeyMetadata?.KeyId }));
+  });
+}
+
+/** The ARN: MSK's documentation warns that a secret under an alias cannot be associated. */
+async function keyArn(aws: Aws, cluster: string): Promise<string | undefined> {
+  return (await findKey(aws, cluster))?.arn;
+}
+
+function newLogin(username: string): string {
+  return JSON.stringify({ username, password: randomBytes(32).toString('base64url') });
+}
+
+/** MSK refuses a secret that it cannot read yet for some seconds after its creation, with the same code as one that it never will. */
+async function associateSecrets(aws: Aws, cluster: ClusterFound, names: string[], signal?: AbortSignal): Promise<void> {
+  await retry({ times: 5, firstPauseMs: 1_500, signal }, async () => {
+    const described = await Promise.all(names.map((SecretId) => translated(`describing secret ${SecretId}`, () => aws.secrets.send(new aws.api.secrets.DescribeSecretCommand({ SecretId })))));
+    const SecretArnList = described.map((secret) => secret.ARN ?? '');
+    const answer = await aws.msk.send(new aws.api.msk.BatchAssociateScramSecretCommand({ ClusterArn: cluster.arn, SecretArnList })).catch((error: unknown) => {
+      throw awsFailure(error, `associating secrets with cluster ${cluster.name}`);
+    });
+    const refused = answer.UnprocessedScramSecrets ?? [];
+    if (refused.length > 0) throw unprocessed('associate', cluster, refused);
+  });
+}
+
+type Refused = { SecretArn?: string; ErrorCode?: string; ErrorMessage?: string };
+
+function unprocessed(verb: string, cluster: ClusterFound, refused: Refused[]): Failure {
+  const each = refused.map(({ SecretArn, ErrorCode, ErrorMessage }) => `${SecretArn} (${ErrorCode}: ${ErrorMessage})`);
+  return new Failure({
+    code: 'SECRETS_NOT_ASSOCIATED',
+    kind: 'remote',
+    retriable: refused.every(({ ErrorCode }) => ErrorCode === 'InvalidSecretArn'),
+    message: `MSK did not ${verb} ${refused.length} secrets of cluster ${cluster.name}: ${each.join('; ')}`,
+    hint: 'Correct each secret that is named (prefix AmazonMSK_, own KMS key, JSON with username and password), then run again: streamgauge provision',
+  });
+}
