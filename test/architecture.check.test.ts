@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const ROOMS = ['msk', 'kafka', 'databricks', 'elasticsearch'];
+const ROOMS = ['msk', 'kafka', 'databricks', 'elasticsearch', 'input'];
 
 /** Who may import what besides its own folder and `node:*`: the table of the design, one row a place. */
 const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
@@ -21,6 +21,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   kafka: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(kafkajs|@platformatic\/kafka|aws-msk-iam-sasl-signer-js)$/ },
   databricks: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(@databricks\/|apache-arrow(\/|$))/ },
   elasticsearch: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^@elastic\// },
+  input: { ours: /^(traffic|poll\.ts|errors\.ts)/, packages: /^csv-parse$/ },
   local: {
     ours: /^(errors|poll)\.ts$/,
     packages: /^(hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|@databricks\/sql|thrift|apache-arrow)/,

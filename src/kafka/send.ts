@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Failure } from '../errors.ts';
 import type { KafkaAccess } from './connect.ts';
 import { createPartitioner, type Partitioner } from './partitioner.ts';
@@ -216,7 +215,7 @@ function sendIdle(sending: Sending): void {
 
 /** Lets acknowledgements in, and waits while too much is unacknowledged; throws what went wrong meanwhile. */
 async function room(sending: Sending): Promise<void> {
-  await nextTurn();
+  await new Promise((resolve) => setImmediate(resolve));
   while (sending.inFlightBytes > sending.maxInFlightBytes && sending.failure === undefined) await awoken(sending);
   if (sending.failure !== undefined) throw sending.failure;
 }

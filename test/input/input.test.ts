@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { readBytes } from '../../src/input/bytes.ts';
 import { readCsv } from '../../src/input/csv.ts';
 import { readNdjson } from '../../src/input/ndjson.ts';
+import { paced } from '../../src/input/pace.ts';
 import type { InputRow } from '../../src/input/row.ts';
 
 const fields = { timestamp: 'timestamp', value: '流量', key: 'key' };
@@ -109,5 +110,32 @@ describe('readBytes', () => {
     await expect(read(join(folder, 'cut.gz'))).rejects.toMatchObject({ code: 'INPUT_UNREADABLE', exitCode: 2, message: expect.stringContaining('damaged or cut short') });
     await expect(read(join(folder, 'none'))).rejects.toMatchObject({ code: 'INPUT_UNREADABLE', message: expect.stringContaining('no such file') });
     await expect(read(folder)).rejects.toMatchObject({ message: expect.stringContaining('it is a folder') });
+  });
+});
+
+describe('paced', () => {
+  it('lets so many through a second, each once and in order, and gives what it holds before it fails', async () => {
+    const failing = async function* (): AsyncGenerator<number[]> {
+      yield Array.from({ length: 120 }, (_, i) => i);
+      yield* [[120], []];
+      throw new Error('no more');
+    };
+    const seen: number[] = [];
+    const startedAt = performance.now();
+    const reading = (async () => {
+      for await (const slice of paced(failing(), 1000, new AbortController().signal)) seen.push(...slice);
+    })();
+    await expect(reading).rejects.toThrow('no more');
+    expect(seen).toEqual(Array.from({ length: 121 }, (_, i) => i));
+    expect(performance.now() - startedAt).toBeGreaterThan(100);
+  });
+
+  it('stops waiting when it is interrupted', async () => {
+    const abort = new AbortController();
+    const slices = paced([[1, 2]], 0.001, abort.signal);
+    expect(await slices.next()).toEqual({ done: false, value: [1] });
+    const second = slices.next();
+    abort.abort();
+    await expect(second).rejects.toMatchObject({ name: 'AbortError' });
   });
 });
