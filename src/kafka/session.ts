@@ -1,7 +1,7 @@
-import type { Base, BaseOptions, Connection } from '@platformatic/kafka';
+import type { Base, Connection } from '@platformatic/kafka';
 import { Failure } from '../errors.ts';
 import { pause } from '../poll.ts';
-import type { KafkaAccess } from './connect.ts';
+import { clientOptions, type KafkaAccess } from './connect.ts';
 import { kafkaFailure, saysTopicMissing, topicMissing } from './failure.ts';
 
 /** A batch as it goes over the wire: sealed, and never changed again, so that sending it twice is the same as sending it once. */
@@ -26,7 +26,6 @@ export type Patience = { deadlineMs(): number; onRetry?(reason: Failure): void }
 type Client = typeof import('@platformatic/kafka');
 
 const REQUEST_TIMEOUT_MS = 30_000;
-const CLIENT_ID = 'streamgauge';
 const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
 
 /** Connects, authenticates and gets a producer id; a broker that is down or refuses is a Failure after a few attempts. */
@@ -52,17 +51,6 @@ export async function openSession(access: KafkaAccess): Promise<Session> {
     await client.close().catch(() => undefined);
     throw kafkaFailure(error, `connecting to ${access.brokers.join(', ')}`);
   }
-}
-
-async function clientOptions({ brokers, sasl }: KafkaAccess): Promise<BaseOptions> {
-  const common = { clientId: CLIENT_ID, bootstrapBrokers: [...brokers], tls: {}, retries: 0, requestTimeout: REQUEST_TIMEOUT_MS, autocreateTopics: false };
-  if (sasl.mechanism === 'scram-sha-512') {
-    return { ...common, sasl: { mechanism: 'SCRAM-SHA-512', username: sasl.username, password: () => sasl.password.reveal() } };
-  }
-  const { generateAuthToken } = await import('aws-msk-iam-sasl-signer-js');
-  // A token lives 15 minutes; the connection asks for a new one each time it authenticates again.
-  const token = async (): Promise<string> => (await generateAuthToken({ region: sasl.region })).token;
-  return { ...common, sasl: { mechanism: 'OAUTHBEARER', token } };
 }
 
 async function attempts<T>(doing: string, times: number, attempt: () => Promise<T>): Promise<T> {
