@@ -41,9 +41,9 @@ export const deploy: Command<Options, Result> = {
   },
 };
 
-/** What the notebooks read from the secret scope. */
+/** What the notebooks read from the secret scope; MSK names the brokers in any order. */
 function kafkaSecrets({ brokers, sasl }: KafkaAccess): Record<string, Secret> {
-  const servers = { bootstrap_servers: new SecretValue(brokers.join(',')) };
+  const servers = { bootstrap_servers: new SecretValue([...brokers].sort().join(',')) };
   return sasl.mechanism === 'iam' ? servers : { ...servers, username: new SecretValue(sasl.username), password: sasl.password };
 }
 
