@@ -12,7 +12,7 @@ export const ROLES: readonly Role[] = ['admin', 'pipeline'];
 export type SecretFound = { name: string; arn: string; ours: boolean; scheduledForDeletion: boolean; associated: boolean };
 
 /** The key and the secrets of a cluster's two SCRAM users; undefined for what does not exist. */
-export type LoginsFound = { key: { arn: string; ours: boolean } | undefined; secrets: Record<Role, SecretFound | undefined> };
+export type LoginsFound = { key: { id: string; arn: string; ours: boolean } | undefined; secrets: Record<Role, SecretFound | undefined> };
 
 export type LoginStep =
   | { do: 'create key'; alias: string }
@@ -106,7 +106,7 @@ export async function removeLogins(aws: Aws, cluster: ClusterFound | undefined, 
   if (key?.ours !== true) return;
   // The alias first: the next provision must not find a key that is about to go.
   await ifThere('deleting the key alias', () => aws.kms.send(new aws.api.kms.DeleteAliasCommand({ AliasName: keyAliasOf(name) })));
-  await ifThere('scheduling the deletion of the key', () => aws.kms.send(new aws.api.kms.ScheduleKeyDeletionCommand({ KeyId: key.arn, PendingWindowInDays: RECOVERY_DAYS })));
+  await ifThere('scheduling the deletion of the key', () => aws.kms.send(new aws.api.kms.ScheduleKeyDeletionCommand({ KeyId: key.id, PendingWindowInDays: RECOVERY_DAYS })));
 }
 
 async function associatedSecrets(aws: Aws, cluster: ClusterFound): Promise<string[]> {
@@ -120,10 +120,10 @@ async function associatedSecrets(aws: Aws, cluster: ClusterFound): Promise<strin
 async function findKey(aws: Aws, cluster: string): Promise<LoginsFound['key']> {
   const alias = keyAliasOf(cluster);
   const answer = await ifThere(`looking for key ${alias}`, () => aws.kms.send(new aws.api.kms.DescribeKeyCommand({ KeyId: alias })));
-  const arn = answer?.KeyMetadata?.Arn;
-  if (arn === undefined) return undefined;
-  const tags = await translated(`reading the tags of key ${alias}`, () => aws.kms.send(new aws.api.kms.ListResourceTagsCommand({ KeyId: arn })));
-  return { arn, ours: (tags.Tags ?? []).some((tag) => tag.TagKey === CREATED_BY.key && tag.TagValue === CREATED_BY.value) };
+  const { KeyId: id, Arn: arn } = answer?.KeyMetadata ?? {};
+  if (id === undefined || arn === undefined) return undefined;
+  const tags = await translated(`reading the tags of key ${alias}`, () => aws.kms.send(new aws.api.kms.ListResourceTagsCommand({ KeyId: id })));
+  return { id, arn, ours: (tags.Tags ?? []).some((tag) => tag.TagKey === CREATED_BY.key && tag.TagValue === CREATED_BY.value) };
 }
 
 async function findSecret(aws: Aws, cluster: string, role: Role, associated: ReadonlySet<string>): Promise<SecretFound | undefined> {
