@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { Authority, Log } from '../contract.ts';
+
+export type HostOptions = {
+  authority: Authority;
+  port: number;
+  /** Tried in this order; the last one answers for every path that the others have no route for. */
+  apps: Hono[];
+  log: Log;
+  /** Bytes a request's body may have; 64 MiB unless given. */
+  maxBodyBytes?: number;
+  /** Connections held at a time; the idlest goes when one more comes. */
+  maxConnections?: number;
+};
+
+/** A listening HTTPS server of façades. */
+export type Host = { stop(): Promise<void> };
+
+const MEBIBYTE = 2 ** 20;
+/** Far beyond what clients open, far below what the process's memory and descriptors allow. */
+const MOST_CONNECTIONS = 2_000;
+
+/** Serves façades on https://127.0.0.1:port with the platform's certificate; resolves when it listens. */
+export async function serveHttps(options: HostOptions): Promise<Host> {
+  const { certFile, keyFile } = await options.authority.issue('streamgauge-https');
+  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
+  const listener = getRequestListener(mount(options).fetch, { overrideGlobalObjects: false });
+  const server = createServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: 10_000 }, (request, response) => void listener(request, response));
+  // Who is slow with the head or body of a request, or says nothing at all, has no claim on a connection.
+  server.headersTimeout = 20_000;
+  server.requestTimeout = 300_000;
+  server.keepAliveTimeout = 75_000;
+  limitConnections(server, options.maxConnections ?? MOST_CONNECTIONS);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port: options.port, host: '127.0.0.1', backlog: 1024 }, resolve);
+  });
+  server.on('error', (error) => options.log(`HTTPS server on port ${options.port}: ${error.message}`));
+  return {
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function mount({ apps, maxBodyBytes = 64 * MEBIBYTE }: HostOptions): Hono {
+  const app = new Hono();
+  const tooLarge = `the request's body is larger than ${maxBodyBytes / MEBIBYTE} MiB`;
+  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => c.json({ error_code: 'REQUEST_LIMIT_EXCEEDED', message: tooLarge }, 413) }));
+  for (const part of apps.slice(0, -1)) app.route('/', part);
+  const last = apps.at(-1);
+  // Whole, not route by route: what it says of an unknown path is its own.
+  app.all('*', (c) => last?.fetch(c.req.raw, c.env) ?? c.notFound());
+  return app;
+}
+
+/** Closes the connection that has been open longest without a request under way, rather than refuse the newest. */
+function limitConnections(server: Server, most: number): void {
+  // Keyed by the peer's port: a TLS socket does not name the TCP socket below it, and all peers are on this host.
+  const open = new Map<number, { socket: Socket; requests: number }>();
+  server.on('connection', (socket: Socket) => {
+    const peer = socket.remotePort;
+    if (peer === undefined) return;
+    open.set(peer, { socket, requests: 0 });
+    socket.once('close', () => {
+      if (open.get(peer)?.socket === socket) open.delete(peer);
+    });
+    if (open.size <= most) return;
+    for (const [idlePeer, connection] of open) {
+      if (connection.requests > 0) continue;
+      open.delete(idlePeer);
+      connection.socket.destroy();
+      return;
+    }
+  });
+  server.on('request', (request, response) => {
+    const connection = open.get(request.socket.remotePort ?? 0);
+    if (connection === undefined) return;
+    connection.requests += 1;
+    response.once('close', () => {
+      connection.requests -= 1;
+    });
+  });
+}
