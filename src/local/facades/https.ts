@@ -29,7 +29,8 @@ const MOST_CONNECTIONS = 2_000;
 export async function serveHttps(options: HostOptions): Promise<Host> {
   const { certFile, keyFile } = await options.authority.issue('streamgauge-https');
   const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
-  const listener = getRequestListener(mount(options).fetch, { overrideGlobalObjects: false });
+  // With its own Request in the place of the global one: hono's body limit makes a Request of a Request, which only that one can.
+  const listener = getRequestListener(mount(options).fetch, { overrideGlobalObjects: true });
   const server = createServer({ cert, key, minVersion: 'TLSv1.2', handshakeTimeout: 10_000 }, (request, response) => void listener(request, response));
   // Who is slow with the head or body of a request, or says nothing at all, has no claim on a connection.
   server.headersTimeout = 20_000;
@@ -52,7 +53,7 @@ export async function serveHttps(options: HostOptions): Promise<Host> {
 
 function mount({ apps, maxBodyBytes = 64 * MEBIBYTE }: HostOptions): Hono {
   const app = new Hono();
-  const tooLarge = `the request's body is larger than ${maxBodyBytes / MEBIBYTE} MiB`;
+  const tooLarge = `a request has at most ${maxBodyBytes} bytes`;
   app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => c.json({ error_code: 'REQUEST_LIMIT_EXCEEDED', message: tooLarge }, 413) }));
   for (const part of apps.slice(0, -1)) app.route('/', part);
   const last = apps.at(-1);
