@@ -46,9 +46,12 @@ export async function putScramUser(admin: Admin, name: string, password: Secret)
 
 /** Removes the user's SCRAM credentials; one that has none is left as it is. Connections that are open stay open, as at MSK. */
 export async function removeScramUser(admin: Admin, name: string): Promise<void> {
-  if (!(await scramUsers(admin)).includes(name)) return;
-  const { alterUserScramCredentialsV0 } = await import('@platformatic/kafka');
-  await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [{ name, mechanism: SCRAM_SHA_512 }], []);
+  const { alterUserScramCredentialsV0, findErrorBy } = await import('@platformatic/kafka');
+  try {
+    await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [{ name, mechanism: SCRAM_SHA_512 }], []);
+  } catch (error) {
+    if (findErrorBy(error as Error, 'apiId', 'RESOURCE_NOT_FOUND') === null) throw error;
+  }
 }
 
 /** Names of all users with SCRAM credentials. */

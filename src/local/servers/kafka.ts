@@ -1,12 +1,13 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure, messageOf, type Secret } from '../../errors.ts';
-import { pause, poll } from '../../poll.ts';
+import type { Failure, Secret } from '../../errors.ts';
+import { poll } from '../../poll.ts';
 import type { Authority, Log, Runtime } from '../contract.ts';
 import { liveBrokers, putScramUser, removeScramUser, scramUsers, withAdmin } from './kafka-admin.ts';
 import { brokerProperties, log4jConfiguration, PLATFORM_IDENTITY, type BrokerPorts } from './kafka-settings.ts';
 import { startProcess, type Started } from './process.ts';
 import { deathOf, startServer } from './server.ts';
+import { supervise } from './supervise.ts';
 
 export type KafkaOptions = {
   runtime: Pick<Runtime, 'java' | 'python' | 'kafkaClasspath'>;
@@ -37,35 +38,38 @@ export type Kafka = {
 };
 
 const READY_DEADLINE_MS = 90_000;
-/** A broker that dies so often within this time will not be helped by one more start. */
-const RESTARTS = { most: 6, withinMs: 120_000, firstPauseMs: 500, longestPauseMs: 15_000 };
 
-/** Starts the brokers (formatting their storage the first time) and returns when each answers and knows all others. */
+/** Starts the brokers (formatting their storage the first time) and returns when each answers and knows itself in the cluster. */
 export async function startKafka(options: KafkaOptions): Promise<Kafka> {
   const nodes = options.brokers.map((_, index) => index + 1);
   await Promise.all(nodes.map((node) => prepare(options, node)));
-  const stopping = new AbortController();
-  const running = new Map<number, Started>();
-  const failed = Promise.withResolvers<Failure>();
-  const stop = async () => {
-    stopping.abort();
-    await Promise.all([...running.values()].map((broker) => broker.stop()));
-  };
-  const starts = await Promise.allSettled(nodes.map((node) => startBroker(options, node, running)));
+  // Brokers wait for one another: when one cannot start, the others would wait in vain.
+  const giveUp = new AbortController();
+  const signal = AbortSignal.any([giveUp.signal, ...(options.signal ? [options.signal] : [])]);
+  const starts = await Promise.allSettled(
+    nodes.map(async (node) => {
+      const { log } = options;
+      return supervise({ name: `Kafka broker ${node}`, logFile: filesOf(options, node).log, log, signal, start: (once) => startBroker(options, node, once) }).catch((error: unknown) => {
+        giveUp.abort(error);
+        throw error;
+      });
+    }),
+  );
+  const brokers = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));
+  const stop = async () => void (await Promise.all(brokers.map((broker) => broker.stop())));
   const refused = starts.find((start) => start.status === 'rejected');
   if (refused !== undefined) {
     await stop();
     throw refused.reason;
   }
-  for (const node of nodes) void keepAlive(options, node, running, stopping.signal).then((failure) => failure && failed.resolve(failure));
   const admin = <T>(use: Parameters<typeof withAdmin<T>>[2]) => withAdmin(options.authority, options.brokers.map((ports) => `127.0.0.1:${ports.internal}`), use);
   return {
     bootstrap: options.brokers.map((ports) => `127.0.0.1:${ports.clients}`),
-    brokers: () => [...running].map(([node, { pid, alive }]) => ({ node, pid, alive: alive() })),
+    brokers: () => brokers.map((broker, index) => ({ node: index + 1, pid: broker.pid(), alive: broker.alive() })),
     putUser: (name, password) => admin((it) => putScramUser(it, name, password)),
     removeUser: (name) => admin((it) => removeScramUser(it, name)),
     users: () => admin(scramUsers),
-    failed: failed.promise,
+    failed: Promise.race(brokers.map((broker) => broker.failed)),
     stop,
   };
 }
@@ -121,11 +125,11 @@ async function format(options: KafkaOptions, node: number): Promise<void> {
   if (code !== 0) throw await deathOf(tool, code, logFile);
 }
 
-async function startBroker(options: KafkaOptions, node: number, running: Map<number, Started>): Promise<void> {
+function startBroker(options: KafkaOptions, node: number, signal: AbortSignal | undefined): Promise<Started> {
   const files = filesOf(options, node);
   const heapMb = options.heapMb ?? 384;
   const internal = `127.0.0.1:${options.brokers[node - 1]?.internal}`;
-  const broker = await startServer({
+  return startServer({
     name: `Kafka broker ${node}`,
     python: options.runtime.python,
     command: options.runtime.java,
@@ -133,39 +137,11 @@ async function startBroker(options: KafkaOptions, node: number, running: Map<num
     logFile: files.log,
     graceMs: 15_000,
     deadlineMs: READY_DEADLINE_MS,
-    signal: options.signal,
+    signal,
     ready: (signal) =>
       poll({ what: `Kafka broker ${node}`, deadlineMs: READY_DEADLINE_MS, intervalMs: 150, maxIntervalMs: 500, signal }, async () => {
         const known = await withAdmin(options.authority, [internal], liveBrokers).catch((): number[] => []);
         return known.includes(node) ? true : undefined;
       }),
   });
-  running.set(node, broker);
-}
-
-/** Starts a dead broker again, with growing pauses; resolves with the reason when it died too often, with nothing when stopped. */
-async function keepAlive(options: KafkaOptions, node: number, running: Map<number, Started>, stopped: AbortSignal): Promise<Failure | undefined> {
-  let deaths: number[] = [];
-  for (;;) {
-    const broker = running.get(node) as Started;
-    const exit = await broker.exited;
-    if (stopped.aborted || exit.asked) return undefined;
-    let failure = await deathOf(broker, exit.code, filesOf(options, node).log);
-    for (let revived = false; !revived; ) {
-      deaths = [...deaths.filter((at) => at > Date.now() - RESTARTS.withinMs), Date.now()];
-      options.log(failure.message);
-      if (deaths.length > RESTARTS.most) return failure;
-      const pauseMs = Math.min(RESTARTS.firstPauseMs * 2 ** (deaths.length - 1), RESTARTS.longestPauseMs);
-      options.log(`starting Kafka broker ${node} again in ${pauseMs} ms`);
-      try {
-        await pause(pauseMs, stopped);
-        await startBroker({ ...options, signal: stopped }, node, running);
-        revived = true;
-      } catch (error) {
-        if (stopped.aborted) return undefined;
-        failure = error instanceof Failure ? error : new Failure({ code: 'ENGINE_DIED', kind: 'remote', message: messageOf(error), cause: error });
-      }
-    }
-    options.log(`Kafka broker ${node} is back`);
-  }
 }
