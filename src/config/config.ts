@@ -44,6 +44,8 @@ export type Config = Readonly<{
   elasticsearch: ElasticsearchAccess | undefined;
   /** Region for the AWS SDK; undefined leaves it to its default chain. Endpoints and credentials are the chain's own. */
   awsRegion: string | undefined;
+  /** Every STREAMGAUGE_... variable of the environment, for the local platform (ports, cache). */
+  platformVariables: Readonly<Record<string, string>>;
   /** CI=true: never ask, never animate. */
   ci: boolean;
 }>;

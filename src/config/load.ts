@@ -61,6 +61,7 @@ export function loadConfig(options: LoadOptions): Config {
     },
     elasticsearch: elasticsearchAccess(environment),
     awsRegion: texts.aws_region || environment.AWS_REGION || environment.AWS_DEFAULT_REGION,
+    platformVariables: Object.fromEntries(Object.entries(environment).flatMap(([key, value]) => (key.startsWith('STREAMGAUGE_') && value !== undefined ? [[key, value]] : []))),
     ci: environment.CI === 'true' || environment.CI === '1',
   });
 }

@@ -60,12 +60,13 @@ export const CONTRADICTING = [
   'ELASTICSEARCH_API_KEY',
 ];
 
-/** The file's text: NAME='value' lines, which shells, Node and Docker's compose read alike. */
+/** The file's text: NAME=value lines, quoted where they must be, which shells and Node read alike. */
 export function environmentFile(environment: Environment): string {
   const lines = Object.entries(environment).map(([name, value]) => `${name}=${quoted(value)}\n`);
   return `# Written by \`streamgauge local\` at each start. It holds credentials: keep it as it is, mode 0600.\n${lines.join('')}`;
 }
 
 function quoted(value: string): string {
-  return /^[\w./:@%+=,-]*$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
+  if (/^[\w./:@%+=,-]*$/.test(value)) return value;
+  return value.includes("'") ? `"${value}"` : `'${value}'`;
 }

@@ -1,17 +1,20 @@
 import { appendFileSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseEnv } from 'node:util';
 import { Failure } from '../errors.ts';
+import { poll } from '../poll.ts';
 import { openAuthority } from './authority.ts';
 import type { Log, Runtime } from './contract.ts';
 import { openCredentials } from './credentials.ts';
 import { startEngines, type Running } from './engines.ts';
-import { environmentFile, environmentOf, type Environment } from './environment.ts';
+import { CONTRADICTING, environmentFile, environmentOf, type Environment } from './environment.ts';
 import { assertPortsFree, layOutPorts, type PortOptions, type Ports } from './ports.ts';
 import { install } from './runtime/install.ts';
 import { takeLock, type Lock } from './runtime/lock.ts';
 import { findPrerequisites } from './runtime/prerequisites.ts';
-import { writeAtomic } from './state.ts';
+import { startForeground } from './servers/process.ts';
+import { readIfThere, writeAtomic } from './state.ts';
 import type { StartProgress } from './together.ts';
 
 export type Place = {
@@ -54,6 +57,8 @@ export async function start(options: PlatformOptions): Promise<Platform> {
   });
   const lock = await lockPlace(options, runtime.python);
   try {
+    // Where there is such a file, there is a platform: whoever finds it may rely on it.
+    await rm(options.environmentFile, { force: true });
     await assertPortsFree(ports);
     return await startLocked(options, ports, runtime, lock);
   } catch (error) {
@@ -62,13 +67,18 @@ export async function start(options: PlatformOptions): Promise<Platform> {
   }
 }
 
-/** Pid of the platform that runs in this place; undefined if none does. */
-export async function runningPlatform(place: Place): Promise<string | undefined> {
+/** The environment of the platform that runs in this place, once it is up; undefined if none runs there. */
+export async function joinPlatform(place: Place, signal?: AbortSignal): Promise<{ pid: string; environment: Environment } | undefined> {
   const { python } = await findPrerequisites({ maven: false });
-  const lock = await takeLock({ python, file: lockFile(place) });
-  if ('ownerPid' in lock) return lock.ownerPid;
-  await lock.release();
-  return undefined;
+  return poll({ what: `the platform in ${place.stateDir} to come up`, deadlineMs: 300_000, intervalMs: 500, signal }, async () => {
+    const lock = await takeLock({ python, file: lockFile(place) });
+    if ('release' in lock) {
+      await lock.release();
+      return { joined: undefined };
+    }
+    const text = await readIfThere(place.environmentFile);
+    return text === undefined ? undefined : { joined: { pid: lock.ownerPid, environment: parseEnv(text) as Environment } };
+  }).then(({ joined }) => joined);
 }
 
 /** Forgets everything: topics, tables, index, secrets, jobs, credentials. Refuses while a platform runs there. */
@@ -94,6 +104,7 @@ async function startLocked(options: PlatformOptions, ports: Ports, runtime: Runt
   log(`up, process ${process.pid}`);
   const stop = async () => {
     log('stopping');
+    await rm(options.environmentFile, { force: true });
     await engines.stop();
     log('stopped');
     await lock.release();
@@ -134,4 +145,16 @@ function endpointsOf(ports: Ports): Endpoint[] {
     { name: 'Elasticsearch', url: `https://127.0.0.1:${ports.elasticsearch.http}` },
     { name: 'Spark Connect', url: `sc://localhost:${ports.spark}` },
   ];
+}
+
+/** Runs a command on this terminal in the platform's environment; it ends with this process. Resolves with its exit code. */
+export async function runInside(environment: Environment, command: string, args: string[], signal: AbortSignal): Promise<number> {
+  const { python } = await findPrerequisites({ maven: false });
+  const started = await startForeground({ name: command, python, command, args, env: environment, dropEnvironment: CONTRADICTING });
+  const stop = () => void started.stop();
+  signal.addEventListener('abort', stop, { once: true });
+  if (signal.aborted) stop();
+  const { code } = await started.exited;
+  signal.removeEventListener('abort', stop);
+  return code;
 }

@@ -86,7 +86,9 @@ def launch(spec) -> int:
                 os._exit(1)
         if spec["cwd"]:
             os.chdir(spec["cwd"])
-        base = dict(os.environ) if spec["inherit"] else {k: os.environ[k] for k in PASSED_ON if k in os.environ}
+        dropped = spec.get("drop", [])
+        names = (name for name in os.environ if name not in dropped) if spec["inherit"] else PASSED_ON
+        base = {name: os.environ[name] for name in names if name in os.environ}
         os.execvpe(spec["command"], [spec["command"], *spec["args"]], {**base, **spec["env"]})
     except BaseException as error:
         os.write(2, f"{spec['command']}: {error}\n".encode())

@@ -22,6 +22,8 @@ export type ProcessSpec = {
   graceMs?: number;
   /** Gives it this process's whole environment instead of the minimal one: for installers, which heed proxies and settings. */
   inheritEnvironment?: boolean;
+  /** With `inheritEnvironment`: what of it is left out. */
+  dropEnvironment?: readonly string[];
   /** Called with each piece of its output, as it is written to the log. */
   onOutput?: (text: string) => void;
   /** Never as root: with another uid (user namespace, or file capabilities) over the same files. */
@@ -118,6 +120,7 @@ function guardSpecification(spec: ProcessSpec, mode: { foreground?: boolean; inh
     unprivileged: spec.unprivileged ?? false,
     foreground: mode.foreground ?? false,
     inherit: mode.inherit ?? false,
+    drop: spec.dropEnvironment ?? [],
   };
 }
 
