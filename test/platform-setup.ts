@@ -1,0 +1,45 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import type { Runtime } from '../src/local/contract.ts';
+import { start } from '../src/local/platform.ts';
+import { freePortOffset } from './local/ports.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** What `.streamgauge/local.env` holds. */
+    environment: Record<string, string>;
+    platform: { stateDir: string; runtime: Runtime };
+  }
+}
+
+/**
+ * Starts the platform once for all files of the project `platform`, on ports of its own, and stops it at the end.
+ * STREAMGAUGE_TEST_STATE names a folder to use and to keep, for its logs.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const kept = process.env.STREAMGAUGE_TEST_STATE;
+  const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
+  const platform = await start({
+    stateDir: join(folder, 'local'),
+    environmentFile: join(folder, 'local.env'),
+    cache: process.env.STREAMGAUGE_CACHE,
+    ports: { offset: Number(process.env.STREAMGAUGE_PORT_OFFSET ?? (await freePortOffset())) },
+    progress: { update: say, note: say },
+  });
+  project.provide('environment', platform.environment);
+  project.provide('platform', { stateDir: join(folder, 'local'), runtime: platform.runtime });
+  void platform.failed.then((failure) => say(`${failure.message}`));
+  return async () => {
+    await platform.stop();
+    if (kept === undefined) await rm(folder, { recursive: true, force: true });
+  };
+}
+
+let said = '';
+
+function say(text: string): void {
+  if (text !== said) process.stderr.write(`platform: ${text}\n`);
+  said = text;
+}
