@@ -6,7 +6,7 @@ import { followRun, idempotencyToken, startRun, stopRun, type RunEvent, type Run
 import { Failure } from '../errors.ts';
 
 type Options = { action?: string; id?: number; job?: string; param?: string[]; timeout?: number; token?: string; cancelOnInterrupt?: boolean };
-type Result = RunReport & { job: string | null };
+type Result = RunReport & { job: string | null; asked: 'run' | 'cancel' };
 
 /** `streamgauge run`: starts the job, or follows or cancels a run of it, and ends as the run ends. */
 export const run: Command<Options, Result> = {
@@ -30,8 +30,8 @@ export const run: Command<Options, Result> = {
   async run(context, options) {
     const { action = 'start' } = options;
     const workspace = await connect(context.config.databricks, { signal: context.signal });
-    if (action === 'cancel') return { job: null, ...(await cancel(context, workspace, runIdOf(options))) };
-    if (action === 'follow') return { job: null, ...(await follow(context, workspace, runIdOf(options), options)) };
+    if (action === 'cancel') return { job: null, asked: 'cancel', ...(await cancel(context, workspace, runIdOf(options))) };
+    if (action === 'follow') return { job: null, asked: 'run', ...(await follow(context, workspace, runIdOf(options), options)) };
     if (action !== 'start') throw usage(`there is no ${JSON.stringify(action)} of a run`, 'Use `run`, `run follow ID` or `run cancel ID`.');
     context.progress.stage('run');
     const parameters = parametersOf(options.param ?? []);
@@ -39,7 +39,7 @@ export const run: Command<Options, Result> = {
     checkParameters(parameters, job.settings);
     const token = options.token === undefined ? randomUUID() : idempotencyToken(context.config.bundle, context.config.target, String(job.job_id), options.token);
     const runId = await startRun(workspace, job.job_id, parameters, token);
-    return { job: job.settings.name ?? null, ...(await follow(context, workspace, runId, options)) };
+    return { job: job.settings.name ?? null, asked: 'run', ...(await follow(context, workspace, runId, options)) };
   },
   render({ job, runId, outcome, seconds, tasks, activeRuns, page }) {
     const failures = tasks.flatMap(({ task, error }) => (error === undefined ? [] : [[`${task}: ${error.message}`, error.trace ?? '', error.logTail ?? ''].filter((part) => part !== '').join('\n')]));
@@ -50,7 +50,8 @@ export const run: Command<Options, Result> = {
       ...(page === undefined ? [] : [{ kind: 'text' as const, text: page }]),
     ];
   },
-  exitCode: ({ outcome }) => outcome.exitCode,
+  // Whoever asked for a cancelled run got one.
+  exitCode: ({ asked, outcome }) => (asked === 'cancel' ? 0 : outcome.exitCode),
 };
 
 /** Follows with progress; on Ctrl-C the run goes on (and how to reach it is said), or is cancelled where that was asked for. */

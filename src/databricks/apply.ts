@@ -15,9 +15,9 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
     if (step.do === 'create job') await state();
   }
-  const last = steps.at(-1);
-  const outdated = Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
-  if (last !== undefined ? last.do !== 'create job' : outdated) await state();
+  const since = steps.slice(steps.findLastIndex((step) => step.do === 'create job') + 1);
+  const unknown = steps.length === since.length && Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
+  if (unknown || since.some((step) => ['upload', 'delete', 'delete job'].includes(step.do))) await state();
   return jobs;
 }
 

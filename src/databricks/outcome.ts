@@ -34,18 +34,19 @@ export function outcomeOf(state: RunState): Outcome | undefined {
   return { state: name, ok: ending.ok === true, exitCode: ending.exitCode, meaning: ending.meaning };
 }
 
-/** What one task is doing now, its last attempt only. */
+/** What one attempt of a task is doing now. */
 export type TaskNow = Readonly<{ task: string; runId: number; state: string; attempt: number; seconds: number; outcome: Outcome | undefined; message: string | undefined }>;
 
 /** The tasks of a run in the order in which they started; the API lists every attempt, the last one counts. */
 export function tasksOf(run: Run, nowMs: number = Date.now()): TaskNow[] {
-  const last = new Map<string, NonNullable<Run['tasks']>[number]>();
-  for (const task of run.tasks ?? []) {
-    const known = last.get(task.task_key);
-    if (known === undefined || (task.attempt_number ?? 0) >= (known.attempt_number ?? 0)) last.set(task.task_key, task);
-  }
+  const attempts = attemptsOf(run, nowMs);
+  return attempts.filter((task) => !attempts.some((other) => other.task === task.task && other.attempt > task.attempt));
+}
+
+/** Every attempt of every task, in the order in which they started; what waits comes last. */
+export function attemptsOf(run: Run, nowMs: number = Date.now()): TaskNow[] {
   const started = (task: { start_time?: number }): number => task.start_time || Number.MAX_SAFE_INTEGER;
-  return [...last.values()]
+  return [...(run.tasks ?? [])]
     .sort((a, b) => started(a) - started(b))
     .map((task) => {
       const outcome = outcomeOf(task.state);

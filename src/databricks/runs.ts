@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import { poll } from '../poll.ts';
 import type { Workspace } from './client.ts';
-import { outcomeOf, secondsBetween, tasksOf, type Outcome, type TaskNow } from './outcome.ts';
+import { attemptsOf, outcomeOf, secondsBetween, tasksOf, type Outcome, type TaskNow } from './outcome.ts';
 import { cancelRun, getRun, getRunOutput, listRuns, runNow, type Run } from './rest.ts';
 
 /** What happens while a run is followed. */
@@ -52,10 +52,10 @@ export async function followRun(workspace: Workspace, runId: number, options: Fo
     const run = await getRun(workspace, runId).catch((error: unknown) => lostOrThrow(error, onEvent));
     if (run === undefined) return undefined;
     const tasks = tasksOf(run);
-    for (const task of tasks) {
-      const now = `${task.attempt} ${task.state}`;
-      if (seen.get(task.task) !== now) onEvent({ kind: 'task', task });
-      seen.set(task.task, now);
+    for (const task of attemptsOf(run)) {
+      const attempt = `${task.task} ${task.attempt}`;
+      if (seen.get(attempt) !== task.state) onEvent({ kind: 'task', task });
+      seen.set(attempt, task.state);
     }
     onEvent({ kind: 'tick', tasks, state: run.state.life_cycle_state ?? 'UNKNOWN' });
     if (run.state.life_cycle_state === 'QUEUED' && !queued) {
@@ -100,7 +100,11 @@ function failedItself(outcome: Outcome): boolean {
 async function taskError(workspace: Workspace, taskRunId: number, stateMessage: string | undefined): Promise<TaskError> {
   try {
     const output = await getRunOutput(workspace, taskRunId);
-    return { message: output.error ?? stateMessage ?? 'no error message', trace: withoutColours(output.error_trace), logTail: tail(withoutColours(output.logs)) };
+    const trace = withoutColours(output.error_trace);
+    const logTail = tail(withoutColours(output.logs));
+    // The log often ends with the same trace: once is enough.
+    const repeated = trace !== undefined && logTail?.endsWith(trace.split('\n').at(-1) ?? '');
+    return { message: output.error ?? stateMessage ?? 'no error message', trace, logTail: repeated ? undefined : logTail };
   } catch (error) {
     if (error instanceof Failure && error.kind === 'access') throw error;
     return { message: stateMessage ?? 'no error message (its output could not be read)', trace: undefined, logTail: undefined };
