@@ -135,10 +135,11 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
     const reason = stopping.get(attempt);
     stopping.delete(attempt);
     const { result, ...output } = ending;
-    Object.assign(attempt, output);
+    const why = reason === 'TIMEDOUT' ? `Timed out after ${task.timeout_seconds || run.settings.timeout_seconds} seconds.` : 'Run cancelled.';
+    // A task that was stopped has no say in how it ended.
+    Object.assign(attempt, reason ? { error: why } : output);
     if (closed) return;
-    const how = reason ?? result;
-    close(run, attempt, how, how === 'FAILED' ? (ending.error ?? 'The task failed.') : how === 'TIMEDOUT' ? `Timed out after ${task.timeout_seconds} seconds.` : '');
+    close(run, attempt, reason ?? result, reason ? why : result === 'FAILED' ? (ending.error ?? 'The task failed.') : '');
     if (!stopping.has(run) && mayRetry(run, attempt, task)) retryLater(run, attempt, task);
     if (stopping.has(run)) settleStopped(run);
     else advance(run);
