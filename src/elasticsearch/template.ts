@@ -1,0 +1,69 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Elasticsearch } from './connect.ts';
+
+/**
+ * One document a window. `sum` may exceed 64 bits, which `long` refuses: it is indexed as a double, and `_source` keeps every
+ * digit, as it does of `median`. The offsets are kept and not indexed: a field for each partition would let the mapping grow.
+ */
+const MAPPINGS = {
+  dynamic: 'strict',
+  _meta: { made_by: 'streamgauge' },
+  properties: {
+    topic: { type: 'keyword' },
+    key: { type: 'keyword' },
+    window_start: { type: 'date' },
+    window_end: { type: 'date' },
+    count: { type: 'long' },
+    sum: { type: 'double' },
+    mean: { type: 'double' },
+    median: { type: 'double' },
+    stddev_samp: { type: 'double' },
+    min: { type: 'long' },
+    max: { type: 'long' },
+    revision: { type: 'long' },
+    closed_by: { type: 'keyword' },
+    first_offsets: { type: 'object', enabled: false },
+    last_offsets: { type: 'object', enabled: false },
+    sequence: { type: 'long' },
+  },
+} as const;
+
+type Template = { index_patterns: string[]; priority: number; template: { mappings: unknown }; _meta: unknown };
+
+/** The template of the windows' index: it applies to this one name, when the index is first written. */
+export function indexTemplate(index: string): Template {
+  return { index_patterns: [index], priority: 500, template: { mappings: MAPPINGS }, _meta: { made_by: 'streamgauge' } };
+}
+
+/** Makes the index template what it must be, and says what that took; an index that exists already keeps its mapping. */
+export async function ensureTemplate(elasticsearch: Elasticsearch, index: string): Promise<'created' | 'updated' | 'unchanged'> {
+  const path = `/_index_template/${encodeURIComponent(index)}`;
+  const found = await elasticsearch.request(`looking up the index template ${index}`, { method: 'GET', path, accept: [404] });
+  const current = found.status === 404 ? undefined : templateIn(found.text);
+  const wanted = indexTemplate(index);
+  if (current !== undefined && Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(current[name], value))) return 'unchanged';
+  await elasticsearch.request(`writing the index template ${index}`, { method: 'PUT', path, body: wanted });
+  return current === undefined ? 'created' : 'updated';
+}
+
+/** Removes the template; false where there was none. */
+export async function deleteTemplate(elasticsearch: Elasticsearch, index: string): Promise<boolean> {
+  const path = `/_index_template/${encodeURIComponent(index)}`;
+  const { status } = await elasticsearch.request(`deleting the index template ${index}`, { method: 'DELETE', path, accept: [404] });
+  return status !== 404;
+}
+
+/** Removes the index of the windows and the one that holds its cursor; returns the names of those that were there. */
+export async function deleteIndices(elasticsearch: Elasticsearch, index: string): Promise<string[]> {
+  const deleted: string[] = [];
+  for (const name of [index, `${index}-cursor`]) {
+    const { status } = await elasticsearch.request(`deleting the index ${name}`, { method: 'DELETE', path: `/${encodeURIComponent(name)}`, accept: [404] });
+    if (status !== 404) deleted.push(name);
+  }
+  return deleted;
+}
+
+function templateIn(text: string): Record<string, unknown> | undefined {
+  const { index_templates: found = [] } = JSON.parse(text) as { index_templates?: { index_template: Record<string, unknown> }[] };
+  return found[0]?.index_template;
+}
