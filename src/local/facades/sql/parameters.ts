@@ -37,6 +37,28 @@ function boundSql(sql: Message): Relation {
   return { with_relations: { root: { sql }, references: [unused] } };
 }
 
+const receivedOrders = new WeakMap<SparkSession, Map<number, number[]>>();
+
+/**
+ * Spark 4.1 puts positional arguments through a hash map: from the fifth on their order is lost. Which marker gets which
+ * argument depends on their number alone, so a statement with numbers for arguments tells, once a session and number.
+ */
+async function inSparksOrder(session: SparkSession, expressions: Message[]): Promise<Message[]> {
+  const count = expressions.length;
+  if (count <= 4) return expressions;
+  const known = receivedOrders.get(session) ?? new Map<number, number[]>();
+  receivedOrders.set(session, known);
+  if (!known.has(count)) {
+    const names = expressions.map((_, index) => `v${index}`);
+    const sql = { query: `select ${names.map((name) => `? as ${name}`).join(', ')}`, pos_arguments: names.map((_, index) => ({ literal: { integer: index } })) };
+    const [received = []] = await readRows(session, boundSql(sql), names);
+    known.set(count, received.map(Number));
+  }
+  const sent: Message[] = [];
+  known.get(count)!.forEach((place, marker) => (sent[place] = expressions[marker]!));
+  return sent;
+}
+
 /** The setting every session needs for its parameters to be bound. */
 export const BINDS_IN_ANALYZER = { 'spark.sql.legacy.parameterSubstitution.constantsOnly': 'true' };
 
@@ -45,7 +67,7 @@ async function argumentsOf(session: SparkSession, parameters: Parameter[]): Prom
   const expressions = parameters.map((parameter) => expressionOf(parameter, pending));
   if (pending.length > 0) await computeInSpark(session, pending);
   const named = parameters.filter((parameter) => parameter.name !== undefined).length;
-  if (named === 0) return { pos_arguments: expressions };
+  if (named === 0) return { pos_arguments: await inSparksOrder(session, expressions) };
   if (named < parameters.length) throw sqlFailure('INVALID_PARAMETER', '42K08', 'parameters are either all named or all positional');
   return { named_arguments: Object.fromEntries(parameters.map((parameter, index) => [parameter.name, expressions[index]])) };
 }

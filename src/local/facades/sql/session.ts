@@ -18,16 +18,54 @@ export type SessionOptions = { settings?: Record<string, string>; catalog?: stri
 /** Opens a session as Databricks would: UTC unless set otherwise, in the wanted catalog and schema; a wrong name fails here. */
 export async function openSqlSession(spark: SparkConnect, options: SessionOptions = {}): Promise<SparkSession> {
   const session = spark.openSession();
+  const wanted = Object.entries(options.settings ?? {}).map(([name, value]) => [SPARK_NAMES[name.toUpperCase()] ?? name, value]);
   try {
-    const wanted = Object.entries(options.settings ?? {}).map(([name, value]) => [SPARK_NAMES[name.toUpperCase()] ?? name, value]);
     await session.configure({ 'spark.sql.session.timeZone': 'UTC', ...Object.fromEntries(wanted), ...BINDS_IN_ANALYZER });
-    if (options.catalog) await drain(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(options.catalog) } } });
-    if (options.schema) await drain(session, { catalog: { set_current_database: { db_name: quoted(options.schema) } } });
+    await useNamespace(session, options);
     return session;
   } catch (error) {
     void session.release().catch(() => {});
     throw error;
   }
+}
+
+/** What USE does, with names that are never SQL text. */
+export async function useNamespace(session: SparkSession, { catalog, schema }: SessionOptions): Promise<void> {
+  if (catalog) await drain(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(catalog) } } });
+  if (schema) await drain(session, { catalog: { set_current_database: { db_name: quoted(schema) } } });
+}
+
+// Spark drops a session that nobody has used for an hour.
+const KEPT_MS = 10 * 60_000;
+const MOST_KEPT = 4;
+
+/** Sessions for one statement each; one that has only been read through is as good as new for the next statement. */
+export type SessionPool = {
+  take(): Promise<SparkSession>;
+  giveBack(session: SparkSession, unchanged: boolean): void;
+  stop(): Promise<void>;
+};
+
+export function sessionPool(spark: SparkConnect): SessionPool {
+  const kept: { session: SparkSession; until: number }[] = [];
+  const release = (session: SparkSession) => session.release().catch(() => {});
+  return {
+    take: async () => {
+      for (;;) {
+        const next = kept.pop();
+        if (!next) return openSqlSession(spark);
+        if (next.until > Date.now()) return next.session;
+        void release(next.session);
+      }
+    },
+    giveBack: (session, unchanged) => {
+      if (unchanged && kept.length < MOST_KEPT) kept.push({ session, until: Date.now() + KEPT_MS });
+      else void release(session);
+    },
+    stop: async () => {
+      await Promise.all(kept.map(({ session }) => release(session)));
+    },
+  };
 }
 
 /** The catalog's name in Spark. */

@@ -60,6 +60,7 @@ export async function connectSpark(
   const client = new spark.connect.SparkConnectService(`${door.host}:${door.port}`, grpc.credentials.createInsecure(), {
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
+    'grpc.enable_retries': 0, // its buffer of messages to repeat costs more than it could help here
     'grpc-node.flow_control_window': 4 * 2 ** 20,
   });
   const metadata = new grpc.Metadata();

@@ -1,8 +1,8 @@
 import { bindStatement } from './parameters.ts';
 import { asJsonRows, END_OF_STREAM, jsonRows, splitIpc } from './projection.ts';
 import { createResultFile, type ResultFile } from './results.ts';
-import { openSqlSession } from './session.ts';
-import type { Execution, Message, Relation, SparkConnect, SparkSession } from './spark-connect.ts';
+import { useNamespace, type SessionPool } from './session.ts';
+import type { Execution, Message, Relation, SparkSession } from './spark-connect.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from './spark-errors.ts';
 import type { StatementRequest } from './statement-request.ts';
 import { columnsOf, type Column } from './types.ts';
@@ -27,8 +27,11 @@ const MOST_INLINE_BYTES = 25 * 2 ** 20;
 const CHUNK_BYTES = { INLINE: 4 * 2 ** 20, EXTERNAL_LINKS: 16 * 2 ** 20 };
 const COMMA = 1;
 
+// Begins like this only what changes nothing: its schema can be asked for at once, and its session used again.
+const QUERY = /^\s*(?:select|values)\b/i;
+
 /** Runs a statement to its end, in a Spark session of its own; the result lies in `path` then. */
-export function runStatement(spark: SparkConnect, id: string, request: StatementRequest, path: string): Statement {
+export function runStatement(sessions: SessionPool, id: string, request: StatementRequest, path: string): Statement {
   let execution: Execution | undefined;
   const statement: Statement = {
     id,
@@ -57,17 +60,19 @@ export function runStatement(spark: SparkConnect, id: string, request: Statement
   }
 
   async function run(): Promise<void> {
-    const session = await openSqlSession(spark, request);
+    const session = await sessions.take();
+    const isQuery = QUERY.test(request.statement);
     try {
+      await useNamespace(session, request);
       const input = await bindStatement(session, request.statement, request.parameters);
       if (statement.state === 'PENDING') statement.state = 'RUNNING';
       // A command runs here, once; of a query comes back its own plan.
-      const relation = await commandResult(ask(session, { command: { sql_command: { input } } }));
+      const relation = isQuery ? input : await commandResult(ask(session, { command: { sql_command: { input } } }));
       statement.columns = columnsOf(await session.schema(relation));
       if (statement.columns.length > 0) await readResult(session, relation);
       if (statement.state === 'RUNNING') end('SUCCEEDED');
     } finally {
-      void session.release().catch(() => {});
+      sessions.giveBack(session, statement.state === 'SUCCEEDED' && isQuery && !request.catalog && !request.schema);
     }
   }
 

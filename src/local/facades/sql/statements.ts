@@ -2,10 +2,11 @@ import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypt
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hono, type Context } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { Facade } from '../../contract.ts';
-import { invalid, jsonBody, missing, refusal, text } from '../refusal.ts';
+import { invalid, jsonObject, missing, refusal, text } from '../refusal.ts';
+import { readBody } from './body.ts';
 import { settledWithin } from './operation.ts';
+import { sessionPool } from './session.ts';
 import type { SparkConnect } from './spark-connect.ts';
 import { statementRequest } from './statement-request.ts';
 import { runStatement, type Statement } from './statement-run.ts';
@@ -25,6 +26,7 @@ export async function createStatements(
   const directory = join(stateDir, 'sql-results');
   await rm(directory, { recursive: true, force: true }); // statements do not outlive the platform, so neither do their results
   const statements = new Map<string, Statement>();
+  const sessions = sessionPool(spark);
   const key = randomBytes(32);
   const signature = (id: string, chunk: number, expires: number) => createHmac('sha256', key).update(`${id}/${chunk}/${expires}`).digest('base64url');
 
@@ -35,16 +37,13 @@ export async function createStatements(
   };
 
   const app = new Hono();
-  const tooLarge = () => {
-    throw refusal(413, 'REQUEST_TOO_LARGE', `a request has at most ${MOST_BYTES_IN_A_REQUEST} bytes`);
-  };
-  app.post(PATH, bodyLimit({ maxSize: MOST_BYTES_IN_A_REQUEST, onError: tooLarge }), async (c) => {
-    const body = await jsonBody(c);
+  app.post(PATH, async (c) => {
+    const body = jsonObject((await readBody(c, MOST_BYTES_IN_A_REQUEST)).toString('utf8'));
     const request = statementRequest(body);
     if (text(body, 'warehouse_id') !== warehouseId) throw missing(`SQL warehouse ${String(body.warehouse_id)} does not exist.`);
     makeRoom(statements);
     const id = randomUUID();
-    const statement = runStatement(spark, id, request, join(directory, id));
+    const statement = runStatement(sessions, id, request, join(directory, id));
     statements.set(id, statement);
     const inTime = request.waitMs > 0 && (await settledWithin(statement.settled, request.waitMs));
     if (!inTime && request.onWaitTimeout === 'CANCEL') await statement.cancel();
@@ -104,6 +103,7 @@ export async function createStatements(
   reaper.unref();
   const stop = async () => {
     clearInterval(reaper);
+    await sessions.stop();
     await Promise.allSettled([...statements.values()].map((statement) => statement.cancel()));
     await Promise.allSettled([...statements.values()].map((statement) => statement.result?.remove()));
   };
