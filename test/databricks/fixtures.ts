@@ -18,6 +18,7 @@ export function configOf(overrides: Partial<Config> = {}): Config {
     databricks: { host: HOST, profile: undefined, rootPath: '/Workspace/Users/${workspace.current_user.userName}/.bundle/streamgauge/dev', httpPath: undefined },
     elasticsearch: undefined,
     awsRegion: undefined,
+    platformVariables: {},
     ci: true,
     ...overrides,
   };
