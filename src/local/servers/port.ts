@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { basename } from 'node:path';
 import { Failure } from '../../errors.ts';
 
 /** A port that the platform is about to give to `name`, and the environment variable that moves it. */
@@ -13,7 +14,7 @@ export async function assertPortFree({ port, name, variable }: PortClaim): Promi
   throw new Failure({
     code: 'PORT_BUSY',
     kind: 'usage',
-    message: `port ${port} for ${name} is not free on 127.0.0.1 (${error.code ?? error.message})${holder ? `: held by ${holder}` : ''}`,
+    message: `port ${port} for ${name} (${variable}) is not free on 127.0.0.1 (${error.code ?? error.message})${holder ? `: held by ${holder}` : ''}`,
     hint: `stop that process, or move ${name} with ${variable}=PORT (STREAMGAUGE_PORT_OFFSET=1000 moves every port)`,
     cause: error,
   });
@@ -32,7 +33,7 @@ function tryBind(port: number): Promise<NodeJS.ErrnoException | undefined> {
   });
 }
 
-/** `pid 123 (java)` of the process that listens on the port; undefined where /proc does not say. */
+/** `process 123 (java)` of the process that listens on the port; undefined where /proc does not say. */
 async function portHolder(port: number): Promise<string | undefined> {
   const sockets = new Set<string>();
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
@@ -49,8 +50,14 @@ async function portHolder(port: number): Promise<string | undefined> {
     const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
     for (const descriptor of descriptors) {
       const target = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '');
-      if (sockets.has(target)) return `pid ${pid} (${(await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?')).trim()})`;
+      if (sockets.has(target)) return `process ${pid} (${await programOf(pid)})`;
     }
   }
   return undefined;
+}
+
+/** The program alone: the rest of a foreign command line may hold secrets. */
+async function programOf(pid: string): Promise<string> {
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return basename(commandLine.split('\0')[0] ?? '') || 'unknown';
 }
