@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import nock from 'nock';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bulkIndex } from '../../src/elasticsearch/bulk.ts';
@@ -94,7 +95,7 @@ describe('the index template', () => {
     ['updated', 200, { index_templates: [{ name: index, index_template: { ...stored.index_templates[0]?.index_template, priority: 1 } }] }, true],
   ])('is %s', async (outcome, status, found, isWritten) => {
     nock(url).get(path).reply(status, found as object, headers);
-    if (isWritten) nock(url).put(path, indexTemplate(index) as unknown as Record<string, unknown>).reply(200, { acknowledged: true }, headers);
+    if (isWritten) nock(url).put(path, (body: unknown) => isDeepStrictEqual(body, indexTemplate(index))).reply(200, { acknowledged: true }, headers);
     expect(await ensureTemplate(elasticsearch, index)).toBe(outcome);
   });
 });
