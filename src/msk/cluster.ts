@@ -25,8 +25,8 @@ export type ClusterStep = { do: 'create cluster'; name: string; brokers: number;
 const SERVING = new Set(['ACTIVE', 'UPDATING', 'MAINTENANCE', 'HEALING', 'REBOOTING_BROKER']);
 const CREATE_DEADLINE_MS = 90 * 60_000;
 const DELETE_DEADLINE_MS = 60 * 60_000;
-/** MSK needs 20 to 40 minutes for a cluster: its first answers matter less than not being throttled. */
-const PACE = { intervalMs: 500, maxIntervalMs: 15_000 };
+/** MSK needs 20 to 40 minutes for a cluster, other places seconds: neither is asked too often, nor waited for much too long. */
+const PACE = { intervalMs: 500, maxIntervalMs: 3_000 };
 
 /** The cluster with exactly this name, or undefined. */
 export async function findCluster(aws: Aws, name: string): Promise<ClusterFound | undefined> {
