@@ -82,7 +82,7 @@ describe('workspace files', () => {
   it('lets exactly one of many simultaneous creations win, and creates folders from all sides', async () => {
     const { importFile, post, names } = await openWorkspace();
     const deep = `${home}/a/b/c`;
-    expect(await Promise.all(Array.from({ length: 30 }, () => post('/api/2.0/workspace/mkdirs', { path: deep })))).toEqual(Array(30).fill({}));
+    expect(await Promise.all(Array.from({ length: 30 }, () => post('/api/2.0/workspace/mkdirs', { path: deep })))).toEqual(Array.from({ length: 30 }, () => ({})));
     const answers = await Promise.all(Array.from({ length: 30 }, (_, n) => importFile(`${deep}/lock`, `${n}`)));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, ...Array(29).fill(409)]);
     await Promise.all(Array.from({ length: 60 }, (_, n) => importFile(`${deep}/f${n}`, 'x', true)));
