@@ -72,7 +72,7 @@ ingest = (
     .toTable(names.raw)
 )
 ingest.awaitTermination()
-ingested = sum(progress["numInputRows"] for progress in ingest.recentProgress)
+ingested = sum(progress.numInputRows for progress in ingest.recentProgress)
 print(f"ingest: {ingested} records into {names.raw}")
 
 # COMMAND ----------
