@@ -36,7 +36,10 @@ names = tables.names(setting("catalog"), setting("schema"))
 tables.create(spark, names, int(setting("window_minutes")))
 caught_up = int(dbutils.jobs.taskValues.get("ingest", "caught_up_micros", default=0, debugValue=0))
 rules = windows.Rules(
-    int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"), caught_up if caught_up > 0 else None
+    int(setting("window_minutes")),
+    int(setting("allowed_lateness_minutes")),
+    setting("late_policy"),
+    caught_up if caught_up > 0 else None,
 )
 windows.check_length(spark, names, rules)
 before = spark.sql(f"SELECT coalesce(max(sequence), 0) AS sequence FROM {names.windows}").first().sequence
@@ -62,7 +65,7 @@ publishing.awaitTermination()
 # COMMAND ----------
 
 # On a quiet stream no batch comes, but the clock closes windows all the same. A batch has done that already.
-if not any(progress["numInputRows"] > 0 for progress in publishing.recentProgress):
+if not any(progress.numInputRows > 0 for progress in publishing.recentProgress):
     windows.publish(spark, names, rules)
 changed = spark.sql(f"SELECT count(*) AS written, count_if(revision > 1) AS revised FROM {names.windows} WHERE sequence > {before}").first()
 print(f"windows: {changed.written} written, of which {changed.revised} are revisions")
