@@ -54,7 +54,7 @@ export const status: Command<Record<string, never>, Result> = {
 
 function noted(problems: Problem[], system: string, error: unknown, signal: AbortSignal): null {
   if (signal.aborted || !(error instanceof Failure)) throw error;
-  problems.push({ system, code: error.code, message: error.message, hint: error.hint, exitCode: error.exitCode });
+  problems.push({ system, code: error.code, message: error.message.split('\n')[0] ?? '', hint: error.hint, exitCode: error.exitCode });
   return null;
 }
 
