@@ -46,6 +46,11 @@ export type Platform = {
   stop(): Promise<void>;
 };
 
+/** Where the platform of the bundle in this folder keeps what it knows. */
+export function placeIn(root: string): Place {
+  return { stateDir: join(root, '.streamgauge', 'local'), environmentFile: join(root, '.streamgauge', 'local.env') };
+}
+
 /** Installs what is missing, starts everything and returns when it all answers; what fails leaves nothing running. */
 export async function start(options: PlatformOptions): Promise<Platform> {
   const ports = layOutPorts(options.ports ?? {});
