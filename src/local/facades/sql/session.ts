@@ -38,6 +38,8 @@ export async function useNamespace(session: SparkSession, { catalog, schema }: S
 // Spark drops a session that nobody has used for an hour.
 const KEPT_MS = 10 * 60_000;
 const MOST_KEPT = 4;
+// After a pause like this Spark may have been restarted, so a kept session is tried before it is used.
+const TRUSTED_MS = 5_000;
 
 /** Sessions for one statement each; one that has only been read through is as good as new for the next statement. */
 export type SessionPool = {
@@ -46,20 +48,23 @@ export type SessionPool = {
   stop(): Promise<void>;
 };
 
+/** Keeps a few sessions for the statements to come. */
 export function sessionPool(spark: SparkConnect): SessionPool {
-  const kept: { session: SparkSession; until: number }[] = [];
+  const kept: { session: SparkSession; since: number }[] = [];
   const release = (session: SparkSession) => session.release().catch(() => {});
+  const alive = (session: SparkSession) => session.version().then(() => true, () => false);
   return {
     take: async () => {
       for (;;) {
         const next = kept.pop();
         if (!next) return openSqlSession(spark);
-        if (next.until > Date.now()) return next.session;
+        const idleMs = Date.now() - next.since;
+        if (idleMs < TRUSTED_MS || (idleMs < KEPT_MS && (await alive(next.session)))) return next.session;
         void release(next.session);
       }
     },
     giveBack: (session, unchanged) => {
-      if (unchanged && kept.length < MOST_KEPT) kept.push({ session, until: Date.now() + KEPT_MS });
+      if (unchanged && kept.length < MOST_KEPT) kept.push({ session, since: Date.now() });
       else void release(session);
     },
     stop: async () => {

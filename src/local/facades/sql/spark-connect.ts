@@ -84,12 +84,15 @@ type Wire = {
 };
 
 function openSession(wire: Wire, id: string): SparkSession {
-  const who = { session_id: id, user_context: { user_id: 'streamgauge', user_name: 'streamgauge' }, client_type: 'streamgauge-sql' };
+  const who: Message = { session_id: id, user_context: { user_id: 'streamgauge', user_name: 'streamgauge' }, client_type: 'streamgauge-sql' };
   const failure = async (error: unknown) =>
     sparkFailure(error, wire.decoders, (error_id) => wire.unary('FetchErrorDetails', { ...who, error_id }));
   const call = async (method: string, request: Message) => {
     try {
-      return await wire.unary(method, { ...who, ...request });
+      const answer = await wire.unary(method, { ...who, ...request });
+      // From now on a Spark that was restarted refuses the session, where it would start an empty one in silence.
+      who.client_observed_server_side_session_id ||= answer.server_side_session_id;
+      return answer;
     } catch (error) {
       throw await failure(error);
     }
@@ -128,6 +131,7 @@ async function* readResponses(
   let lastId: string | undefined;
   let unreleasedBytes = 0;
   let complete = false;
+  let failed = false;
   const attach = () => {
     const request = lastId === undefined ? operation : { ...operation, last_response_id: lastId };
     const stream = wire.stream('ReattachExecute', request);
@@ -159,16 +163,16 @@ async function* readResponses(
             void release({ release_until: { response_id: lastId } });
           }
           yield response;
-          if (complete) return;
         }
       } catch (error) {
-        if (reading === stream) throw await failure(error);
+        failed = reading === stream;
+        if (failed) throw await failure(error);
       }
-      if (reading === stream) stream = attach();
+      if (reading === stream && !complete) stream = attach();
     }
   } finally {
     clearInterval(stayAttached);
-    if (!complete) {
+    if (!complete && !failed) {
       stream.cancel();
       await wire.unary('Interrupt', { ...operation, interrupt_type: 'INTERRUPT_TYPE_OPERATION_ID' }).catch(() => {});
     }
