@@ -136,7 +136,7 @@ function stopped({ error, written, unchanged }: BulkReport, { sequence }: Cursor
   return new Failure({
     code: facts?.code ?? 'EXPORT_FAILED',
     kind: facts?.kind ?? 'unexpected',
-    message: `${messageOf(error)}; ${written} documents were written and ${unchanged} unchanged before, and the cursor stands at ${sequence}`,
+    message: `${messageOf(error)}; before that ${written} documents were written and ${unchanged} unchanged, and the cursor stands at ${sequence}`,
     hint: facts?.hint ?? 'Run the export again: it goes on from its cursor.',
     cause: error,
   });
@@ -145,7 +145,7 @@ function stopped({ error, written, unchanged }: BulkReport, { sequence }: Cursor
 function render({ index, read, written, unchanged, rejectedCount, rejected, cursor, seconds, interrupted }: Result): Block[] {
   const blocks: Block[] = [];
   if (interrupted) blocks.push({ kind: 'text', text: 'Interrupted; the next export goes on from the cursor.' });
-  if (read === 0 && !interrupted) blocks.push({ kind: 'text', text: `Nothing to export: ${index} holds every window up to sequence ${cursor.to}.` });
+  if (read === 0 && !interrupted) blocks.push({ kind: 'text', text: cursor.to === 0n ? 'Nothing to export: no window has been published yet.' : `Nothing to export: ${index} holds every window up to sequence ${cursor.to}.` });
   else {
     const rate = Math.round((written + unchanged) / Math.max(seconds, 0.001)).toLocaleString('en');
     const facts: [string, string | number | bigint][] = [

@@ -214,7 +214,7 @@ function grouped(n: number): string {
 
 /** Why it ended early, and how much was acknowledged before. */
 function stopped({ error, records, partitions }: SendReport, config: Config): Failure {
-  const before = `${grouped(records)} records were acknowledged before${partitions.map((p) => `; ${p.topic}/${p.partition} up to offset ${p.lastOffset}`).join('')}`;
+  const before = `${records === 1 ? '1 record was' : `${grouped(records)} records were`} acknowledged before${partitions.map((p) => `; ${p.topic}/${p.partition} up to offset ${p.lastOffset}`).join('')}`;
   const facts = error instanceof Failure ? error : undefined;
   return new Failure({
     code: facts?.code ?? 'PRODUCE_FAILED',
@@ -229,7 +229,7 @@ function render({ topic, records, seconds, skipped, bad, partitions, interrupted
   const reasons = (counts: Record<string, number>): string => Object.entries(counts).map(([reason, n]) => `${n} ${reason}`).join(', ');
   const badCount = Object.values(bad).reduce((sum, n) => sum + n, 0);
   const facts: [string, string | number][] = [
-    [interrupted ? 'acknowledged before the interrupt' : 'acknowledged', `${grouped(records)} records in ${seconds.toFixed(1)} s (${grouped(Math.round(records / Math.max(seconds, 0.001)))}/s)`],
+    [interrupted ? 'acknowledged before the interrupt' : 'acknowledged', `${grouped(records)} record${records === 1 ? '' : 's'} in ${seconds.toFixed(1)} s (${grouped(Math.round(records / Math.max(seconds, 0.001)))}/s)`],
   ];
   if (badCount > 0) facts.push(['bad on purpose', `${badCount}: ${reasons(bad)}`]);
   if (skipped.count > 0) facts.push(['skipped', `${skipped.count}: ${reasons(skipped.reasons)}; the first on line ${skipped.first.map((row) => row.line).join(', ')}`]);

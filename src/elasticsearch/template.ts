@@ -10,7 +10,8 @@ const MAPPINGS = {
   _meta: { made_by: 'streamgauge' },
   properties: {
     topic: { type: 'keyword' },
-    key: { type: 'keyword' },
+    // Lucene takes terms of 32,766 bytes: a longer key is kept, and not searched.
+    key: { type: 'keyword', ignore_above: 8191 },
     window_start: { type: 'date' },
     window_end: { type: 'date' },
     count: { type: 'long' },

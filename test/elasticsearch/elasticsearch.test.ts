@@ -110,6 +110,15 @@ describe('documents', () => {
     expect(document.lines.endsWith('}\n')).toBe(true);
   });
 
+  it('have an id that Elasticsearch takes, however long the key', () => {
+    const { id } = bulkDocument({ ...row, topic: 't'.repeat(249), key: '桥'.repeat(300_000) });
+    expect(id).toMatch(/^t+\/sha256:[0-9a-f]{64}\/2012-10-02T09:00:00Z$/);
+    for (const length of [76, 77, 200]) {
+      const longest = bulkDocument({ ...row, topic: 't'.repeat(249), key: '桥'.repeat(length), window_start: '2012-10-02T09:00:00.123456Z' });
+      expect(Buffer.byteLength(longest.id)).toBeLessThanOrEqual(512);
+    }
+  });
+
   it('are read back exactly, page by page', async () => {
     const page = (hits: string): string => `{"_scroll_id":"abc==","took":1,"hits":{"total":{"value":1,"relation":"eq"},"hits":[${hits}]}}`;
     nock(url).post(`/${index}/_refresh`).reply(200, { _shards: {} }, headers);
