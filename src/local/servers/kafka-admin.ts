@@ -2,7 +2,7 @@ import { pbkdf2, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Admin, Connection } from '@platformatic/kafka';
-import type { Secret } from '../../errors.ts';
+import { Secret } from '../../errors.ts';
 import type { Authority } from '../contract.ts';
 import { PLATFORM_IDENTITY } from './kafka-settings.ts';
 
@@ -44,21 +44,12 @@ export async function putScramUser(admin: Admin, name: string, password: Secret)
   await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [], [upsertion]);
 }
 
-/** Removes the user's SCRAM credentials; one that has none is left as it is. Connections that are open stay open, as at MSK. */
-export async function removeScramUser(admin: Admin, name: string): Promise<void> {
-  const { alterUserScramCredentialsV0, findErrorBy } = await import('@platformatic/kafka');
-  try {
-    await alterUserScramCredentialsV0.api.async(await anyConnection(admin), [{ name, mechanism: SCRAM_SHA_512 }], []);
-  } catch (error) {
-    if (findErrorBy(error as Error, 'apiId', 'RESOURCE_NOT_FOUND') === null) throw error;
-  }
-}
-
-/** Names of all users with SCRAM credentials. */
-export async function scramUsers(admin: Admin): Promise<string[]> {
-  const { describeUserScramCredentialsV0 } = await import('@platformatic/kafka');
-  const { results } = await describeUserScramCredentialsV0.api.async(await anyConnection(admin), null);
-  return results.map((result) => result.user);
+/**
+ * Locks the user out: nobody knows the new password. The name stays, because Kafka 4.1.0 loses every SCRAM user at its next start
+ * once one was removed (measured: put alice, put carol, remove carol, restart: no users). Open connections stay open, as at MSK.
+ */
+export async function lockScramUser(admin: Admin, name: string): Promise<void> {
+  await putScramUser(admin, name, new Secret(randomBytes(48).toString('base64url')));
 }
 
 /** A connection to whichever broker answers: brokers forward to the controller what is the controller's. */

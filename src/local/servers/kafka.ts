@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Failure, Secret } from '../../errors.ts';
 import { poll } from '../../poll.ts';
 import type { Authority, Log, Runtime } from '../contract.ts';
-import { liveBrokers, putScramUser, removeScramUser, scramUsers, withAdmin } from './kafka-admin.ts';
+import { liveBrokers, lockScramUser, putScramUser, withAdmin } from './kafka-admin.ts';
 import { brokerProperties, log4jConfiguration, PLATFORM_IDENTITY, type BrokerPorts } from './kafka-settings.ts';
 import { startProcess, type Started } from './process.ts';
 import { deathOf, startServer } from './server.ts';
@@ -30,8 +30,8 @@ export type Kafka = {
   bootstrap: string[];
   brokers(): { node: number; pid: number; alive: boolean }[];
   putUser(name: string, password: Secret): Promise<void>;
-  removeUser(name: string): Promise<void>;
-  users(): Promise<string[]>;
+  /** From now on nobody can log in as this user. */
+  lockUser(name: string): Promise<void>;
   /** Resolves only if a broker cannot be kept alive, with why; the other brokers go on. */
   failed: Promise<Failure>;
   stop(): Promise<void>;
@@ -67,8 +67,7 @@ export async function startKafka(options: KafkaOptions): Promise<Kafka> {
     bootstrap: options.brokers.map((ports) => `127.0.0.1:${ports.clients}`),
     brokers: () => brokers.map((broker, index) => ({ node: index + 1, pid: broker.pid(), alive: broker.alive() })),
     putUser: (name, password) => admin((it) => putScramUser(it, name, password)),
-    removeUser: (name) => admin((it) => removeScramUser(it, name)),
-    users: () => admin(scramUsers),
+    lockUser: (name) => admin((it) => lockScramUser(it, name)),
     failed: Promise.race(brokers.map((broker) => broker.failed)),
     stop,
   };

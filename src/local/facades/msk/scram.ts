@@ -25,7 +25,7 @@ export async function associate(clusters: Clusters, access: SecretsAccess, arn: 
   return unprocessed;
 }
 
-/** Removes the SCRAM users of these secrets from the brokers; a secret that is not associated comes back. */
+/** Locks the SCRAM users of these secrets out of the brokers; a secret that is not associated comes back. */
 export async function disassociate(clusters: Clusters, arn: string, body: Record<string, unknown>): Promise<Unprocessed[]> {
   const secretArns = secretArnsOf(body);
   const kafka = clusters.kafka(scramCluster(clusters, arn));
@@ -36,7 +36,7 @@ export async function disassociate(clusters: Clusters, arn: string, body: Record
       unprocessed.push({ secretArn, errorCode: 'InvalidSecretArn', errorMessage: 'The provided secret is not associated with this cluster.' });
       continue;
     }
-    await kafka.removeUser(known.username);
+    await kafka.lockUser(known.username);
     const cluster = clusters.get(arn);
     clusters.save({ ...cluster, scramSecrets: cluster.scramSecrets.filter((secret) => secret.arn !== secretArn) });
   }
