@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 import types
+from concurrent.futures import thread as pool
 from importlib.util import module_from_spec, spec_from_file_location
 
 # The platform's own Python files are not the task's to import.
@@ -210,8 +211,9 @@ def run_file(task, files) -> None:
     files.add(task["file"])
     with open(task["file"], encoding="utf-8-sig") as source:
         exec(compile(source.read(), task["file"], "exec", dont_inherit=True), module.__dict__)
+    # As at the end of any Python program; but pools (PySpark has one) wait for work for ever.
     for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
+        if not thread.daemon and thread is not threading.current_thread() and thread not in pool._threads_queues:
             thread.join()
 
 

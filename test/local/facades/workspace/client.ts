@@ -32,7 +32,7 @@ export function workspaceClient() {
 
   /** Polls a run until `seen` returns something. */
   const until = <T>(id: number, what: string, seen: (run: any) => T | undefined | Promise<T | undefined>): Promise<T> =>
-    poll({ what, deadlineMs: 120_000, intervalMs: 100, maxIntervalMs: 500 }, async () => seen(await run(id)));
+    poll({ what, deadlineMs: 240_000, intervalMs: 100, maxIntervalMs: 500 }, async () => seen(await run(id)));
   const ended = (id: number): Promise<any> => until(id, `run ${id}`, (found) => (found.status.state === 'TERMINATED' ? found : undefined));
 
   /** Runs one notebook from its source, and gives the run with its task's output. */
