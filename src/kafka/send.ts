@@ -76,13 +76,13 @@ export async function sendRecords(access: KafkaAccess, source: RecordSource, opt
   try {
     await readAll(sending, source);
   } catch (error) {
-    if (options.signal?.aborted) sending.report.interrupted = true;
-    else sending.failure ??= error;
+    // What was read before a source failed still goes out.
+    if (!options.signal?.aborted) sending.report.error = error;
   }
   if (options.signal?.aborted) sending.report.interrupted = true;
   await drain(sending);
   await session.close().catch(() => undefined);
-  if (sending.failure !== undefined) sending.report.error = sending.failure;
+  sending.report.error = sending.failure ?? sending.report.error;
   for (const { lanes } of sending.topics.values()) {
     sending.report.partitions.push(...lanes.map((lane) => lane.report).filter((report) => report.records > 0));
   }
