@@ -32,8 +32,8 @@ export async function startTogether<T>(parts: Part<T>[], stop: (started: T) => P
         tell();
         return started;
       } catch (error) {
-        // What fails because it was given up is no failure of its own.
-        if (!either.aborted || error instanceof Failure) failures.push(error);
+        // What fails because it was given up is no failure of its own, and throws what it was given up with.
+        if (!either.aborted || (error instanceof Failure && error !== either.reason)) failures.push(error);
         giveUp.abort(error);
         throw error;
       }

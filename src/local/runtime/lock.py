@@ -1,7 +1,8 @@
 """Holds an exclusive lock on a file for as long as the parent holds this process's stdin.
 
 The kernel frees the lock when this process ends, in whatever way: a dead owner never keeps it. Prints `held N` (N: the pid
-in the file) when another owner has it, then waits if argv says so, and `locked` once it has it.
+in the file) when another owner has it, then waits if argv says so, and `locked` once it has it,
+or `failed WHY`.
 """
 
 import fcntl
@@ -9,7 +10,11 @@ import os
 import sys
 
 path, owner, wait = sys.argv[1], sys.argv[2], sys.argv[3] == "wait"
-descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+try:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+except OSError as error:
+    print("failed", error, flush=True)
+    os._exit(1)
 try:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:

@@ -28,9 +28,14 @@ export async function takeLock(options: LockOptions): Promise<Lock | { ownerPid:
   const ended = once(holder, 'exit').catch((error: unknown) => [error]);
   const giveUp = () => holder.kill('SIGKILL');
   options.signal?.addEventListener('abort', giveUp, { once: true });
+  let problem = '';
   try {
     for await (const line of createInterface({ input: holder.stdout })) {
       if (line === 'locked') return heldBy(holder, ended);
+      if (line.startsWith('failed ')) {
+        problem = line.slice('failed '.length);
+        continue;
+      }
       const ownerPid = line.slice('held '.length);
       if (!options.onWait) return { ownerPid };
       options.onWait(ownerPid);
@@ -40,7 +45,7 @@ export async function takeLock(options: LockOptions): Promise<Lock | { ownerPid:
   }
   options.signal?.throwIfAborted();
   const [cause] = await ended;
-  throw new Failure({ code: 'LOCK_FAILED', kind: 'unexpected', message: `could not lock ${options.file}`, cause });
+  throw new Failure({ code: 'LOCK_FAILED', kind: 'unexpected', message: `could not lock ${options.file}${problem && `: ${problem}`}`, cause });
 }
 
 function heldBy(holder: ReturnType<typeof spawn>, ended: Promise<unknown>): Lock {

@@ -1,4 +1,5 @@
 import { Failure } from '../../errors.ts';
+import { pause } from '../../poll.ts';
 import { startProcess, type ProcessSpec, type Started } from './process.ts';
 
 export type ServerSpec = ProcessSpec & {
@@ -25,8 +26,8 @@ export async function startServer(spec: ServerSpec): Promise<Started> {
     await Promise.race([spec.ready(signal), died, aborted]);
     return started;
   } catch (error) {
-    // A probe that fails because the server just died is the death's symptom, not its cause.
-    const death = started.alive() ? undefined : await died.catch((failure: unknown) => failure);
+    // A probe that fails because the server just died is the death's symptom; the guard says so a moment later.
+    const death = signal.aborted ? undefined : await Promise.race([died.catch((failure: unknown) => failure), pause(500).then(() => undefined)]);
     const late = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
     await started.stop();
     spec.signal?.throwIfAborted();
