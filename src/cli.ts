@@ -37,7 +37,9 @@ export async function main(argv: readonly string[], streams: Streams, signal: Ab
     return await runVerb(invocation, streams, signal);
   } catch (error) {
     const shown = signal.aborted ? interrupted(error) : error;
-    streams.stderr.write(asJson ? `${JSON.stringify(failureJson(shown))}\n` : `${renderFailure(shown)}\n`);
+    // A person reads stderr, a script stdout: with --json there is one document on stdout whatever happens.
+    streams.stderr.write(`${renderFailure(shown)}\n`);
+    if (asJson) streams.stdout.write(`${JSON.stringify(failureJson(shown))}\n`);
     return shown instanceof Failure ? shown.exitCode : EXIT.unexpected;
   }
 }

@@ -11,6 +11,8 @@ type Stage = { stage: string; seconds: number };
 type Counts = { produced: number; badProduced: number; raw: number; bad: number; windows: number; documents: number };
 type Result = { counts: Counts; stages: Stage[]; lastWindows: { columns: string[]; rows: (string | number | null)[][] }; platformPid: number | null };
 
+/** The demo is about this one, whatever databricks.yml has as default. */
+const TARGET = 'local';
 /** Where the demo's first two days begin, a Monday; each further demo goes on where the windows end. */
 const FIRST_DAY = Date.UTC(2024, 0, 1);
 const TWO_DAYS_MS = 2 * 86_400_000;
@@ -60,7 +62,7 @@ export const demo: Command<Options, Result> = {
 
 /** One verb, as a user would type it: a process of its own, its progress on the same terminal, its result as JSON. */
 async function runVerb({ config, signal }: Context, args: string[], anyOutcome = false): Promise<unknown> {
-  const child = spawn(process.execPath, [process.argv[1] as string, ...args, '-t', config.target, '--json'], {
+  const child = spawn(process.execPath, [process.argv[1] as string, ...args, '-t', TARGET, '--json'], {
     cwd: config.root,
     // Only the target may differ from what the user typed: the variables of this invocation are the same for every verb.
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -78,7 +80,7 @@ async function runVerb({ config, signal }: Context, args: string[], anyOutcome =
     code: 'DEMO_STEP_FAILED',
     kind: KINDS[code ?? 1] ?? 'unexpected',
     message: `\`streamgauge ${args[0]}\` ended with exit code ${code}; what it said stands above`,
-    hint: `Keep the platform and try again by hand: \`streamgauge local\`, then \`streamgauge ${args.join(' ')} -t ${config.target}\`.`,
+    hint: `Keep the platform and try again by hand: \`streamgauge local\`, then \`streamgauge ${args.join(' ')} -t ${TARGET}\`.`,
   });
 }
 

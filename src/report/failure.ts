@@ -10,7 +10,7 @@ export function renderFailure(error: unknown): string {
   return [head, ...causes, ...stack, ...hint].join('\n');
 }
 
-/** The same for a script: one JSON object on stderr. */
+/** The same for a script: one JSON object. */
 export function failureJson(error: unknown): Record<string, unknown> {
   if (!(error instanceof Failure)) return { error: { code: 'UNEXPECTED', kind: 'unexpected', message: messageOf(error) } };
   const { code, kind, message, hint, exitCode } = error;

@@ -48,7 +48,7 @@ export function createProject(name: string, variables: Record<string, string | n
     async json(args, { code = 0, ...options } = {}) {
       const finished = await cli([...args, '--json'], options);
       if (finished.code !== code) throw new Error(`streamgauge ${args.join(' ')} ended with ${finished.code}, not ${code}\n${finished.stderr}\n${finished.stdout}`);
-      return JSON.parse(finished.stdout || finished.stderr.trim().split('\n').at(-1) || 'null');
+      return JSON.parse(finished.stdout);
     },
   };
 }
