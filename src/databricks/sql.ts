@@ -98,7 +98,9 @@ async function run(session: Session, { statement, parameters, signal, translate 
     signal?.throwIfAborted();
     signal?.addEventListener('abort', cancel, { once: true });
     operation = await session.executeStatement(statement, { namedParameters: { ...parameters }, maxRows: FETCH_ROWS });
-    await operation.finished();
+    // An interrupt that came while the statement was being sent found nothing to cancel.
+    if (signal?.aborted) cancel();
+    else await operation.finished();
     signal?.throwIfAborted();
     const source = await arrowSource(operation);
     if (source === undefined) {
