@@ -7,11 +7,22 @@ type Status = { sqlState?: string | null; displayMessage?: string | null; errorM
 export function sqlFailure(host: string, path: string, error: unknown): Failure {
   if (error instanceof Failure) return error;
   const status = httpStatus(error);
-  if (status !== undefined) return refused({ host, call: `POST ${path}`, status, message: status === 404 ? 'there is no such SQL warehouse' : undefined }, false);
+  if (status === 404 || status === 400 || status === 501) return noSuchWarehouse(host, path, status, error);
+  if (status !== undefined) return refused({ host, call: `POST ${path}`, status }, false);
   const answered = statementStatus(error);
   if (answered !== undefined) return statementFailure(answered, error);
   if (networkCode(error) !== undefined) return unreachable(host, error, false);
   return new Failure({ code: 'SQL_FAILED', kind: 'remote', message: `the SQL endpoint of ${host} failed: ${messageOf(error)}`, cause: error });
+}
+
+function noSuchWarehouse(host: string, path: string, status: number, cause: unknown): Failure {
+  return new Failure({
+    code: 'WAREHOUSE_NOT_FOUND',
+    kind: 'remote',
+    message: `${host} has no SQL endpoint at ${path} (HTTP ${status})`,
+    hint: 'Correct the variable warehouse_id or DATABRICKS_HTTP_PATH; `databricks warehouses list` shows the ids.',
+    cause,
+  });
 }
 
 /** HTTP status of a THTTPException, or of the response that a retry gave up on. */

@@ -97,7 +97,8 @@ async function run(session: Session, { statement, parameters, signal, translate 
   try {
     signal?.throwIfAborted();
     signal?.addEventListener('abort', cancel, { once: true });
-    operation = await session.executeStatement(statement, { namedParameters: { ...parameters }, maxRows: FETCH_ROWS });
+    // No CloudFetch: its links expire, and whoever reads a result slowly (an export) would lose the rest of it.
+    operation = await session.executeStatement(statement, { namedParameters: { ...parameters }, maxRows: FETCH_ROWS, useCloudFetch: false });
     // An interrupt that came while the statement was being sent found nothing to cancel.
     if (signal?.aborted) cancel();
     else await operation.finished();
