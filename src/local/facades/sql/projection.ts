@@ -1,6 +1,6 @@
 import { RecordBatchReader } from 'apache-arrow/Arrow.node';
 import type { DataType, Relation, SparkSession } from './spark-connect.ts';
-import { anyInside, type Column } from './types.ts';
+import { anyInside, decimalOf, type Column } from './types.ts';
 
 /** Which types a Thrift client reads from Arrow as they are; the others it wants as text. */
 export type ArrowTypes = { timestampAsArrow?: boolean; decimalAsArrow?: boolean; complexTypesAsArrow?: boolean };
@@ -29,7 +29,8 @@ function driverExpression(type: DataType, column: string, native: ArrowTypes): s
     const wanted = native.complexTypesAsArrow && !anyInside(type, (inner) => UNREADABLE.has(inner.kind));
     return wanted ? undefined : jsonOf(column);
   }
-  if (type.kind === 'decimal') return native.decimalAsArrow ? undefined : textOf(column);
+  // @databricks/sql garbles negative decimals of more than 64 bits; as text, which every driver takes, they are exact in each.
+  if (type.kind === 'decimal') return native.decimalAsArrow && decimalOf(type).precision <= 18 ? undefined : textOf(column);
   if (type.kind === 'timestamp' || type.kind === 'timestamp_ntz') return native.timestampAsArrow ? undefined : textOf(column);
   return undefined;
 }

@@ -61,7 +61,8 @@ export async function connectSpark(
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
     'grpc.enable_retries': 0, // its buffer of messages to repeat costs more than it could help here
-    'grpc-node.flow_control_window': 4 * 2 ** 20,
+    // Well below the 10 MiB that Spark keeps of what it has sent, or the rest could not be asked for again.
+    'grpc-node.flow_control_window': 2 * 2 ** 20,
   });
   const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${door.token}`);
@@ -128,52 +129,69 @@ async function* readResponses(
   plan: Message,
   failure: (error: unknown) => Promise<Error>,
 ): AsyncGenerator<SparkResponse, void> {
+  const waiting: SparkResponse[] = [];
   let lastId: string | undefined;
   let unreleasedBytes = 0;
-  let complete = false;
-  let failed = false;
-  const attach = () => {
-    const request = lastId === undefined ? operation : { ...operation, last_response_id: lastId };
-    const stream = wire.stream('ReattachExecute', request);
-    stream.on('error', () => {}); // read, and thrown, by the loop below; without a listener it would end the process
-    return stream;
+  let idle = false;
+  let end: 'complete' | 'failed' | undefined;
+
+  const receive = (response: SparkResponse) => {
+    lastId = response.response_id;
+    if (response.result_complete) end = 'complete';
+    waiting.push(response);
   };
   const release = (what: Message) => wire.unary('ReleaseExecute', { ...operation, ...what }).catch(() => {});
-  const options = [{ reattach_options: { reattachable: true } }];
-  let stream = wire.stream('ExecutePlan', { ...operation, plan, request_options: options });
-  // A consumer that pauses for long stays attached: otherwise Spark would drop what it has not fetched yet.
+  const attach = (method: string, request: Message) => {
+    const stream = wire.stream(method, { ...operation, ...request });
+    stream.on('error', () => {}); // read, and thrown, by the loop below; without a listener it would end the process
+    return { stream, messages: stream[Symbol.asyncIterator]() };
+  };
+  const attachAgain = () => attach('ReattachExecute', lastId === undefined ? {} : { last_response_id: lastId });
+  let reader = attach('ExecutePlan', { plan, request_options: [{ reattach_options: { reattachable: true } }] });
+  // While the consumer pauses, nobody reads: what has arrived is kept, and a new stream will bring what comes after it.
   const stayAttached = setInterval(() => {
-    if (lastId === undefined) return;
-    const old = stream;
-    stream = attach();
+    if (!idle || end) return;
+    const old = reader.stream;
+    while (old.readableLength > 0) receive(old.read());
+    if (!end) reader = attachAgain();
     old.cancel();
   }, STAY_ATTACHED_MS);
   stayAttached.unref();
+
   try {
-    while (!complete) {
-      const reading = stream;
-      try {
-        for await (const response of reading) {
-          if (reading !== stream) break;
-          lastId = response.response_id;
-          complete = response.result_complete != null;
-          unreleasedBytes += response.arrow_batch?.data.length ?? 0;
-          if (unreleasedBytes > RELEASE_EVERY_BYTES) {
-            unreleasedBytes = 0;
-            void release({ release_until: { response_id: lastId } });
-          }
-          yield response;
+    for (;;) {
+      const response = waiting.shift();
+      if (response) {
+        unreleasedBytes += response.arrow_batch?.data.length ?? 0;
+        if (unreleasedBytes > RELEASE_EVERY_BYTES) {
+          unreleasedBytes = 0;
+          void release({ release_until: { response_id: response.response_id } });
         }
-      } catch (error) {
-        failed = reading === stream;
-        if (failed) throw await failure(error);
+        idle = true;
+        yield response;
+        idle = false;
+        continue;
       }
-      if (reading === stream && !complete) stream = attach();
+      const reading = reader;
+      if (end) {
+        await reading.messages.next().catch(() => {}); // Spark closes the stream; closing it first looks like a fault there
+        return;
+      }
+      try {
+        const { value, done } = await reading.messages.next();
+        if (reading !== reader) continue; // late, and sent again on the new stream
+        if (!done) receive(value);
+        else reader = attachAgain();
+      } catch (error) {
+        if (reading !== reader) continue;
+        end = 'failed';
+        throw await failure(error);
+      }
     }
   } finally {
     clearInterval(stayAttached);
-    if (!complete && !failed) {
-      stream.cancel();
+    if (!end) {
+      reader.stream.cancel();
       await wire.unary('Interrupt', { ...operation, interrupt_type: 'INTERRUPT_TYPE_OPERATION_ID' }).catch(() => {});
     }
     void release({ release_all: {} });

@@ -14,6 +14,7 @@ export const SAMPLES: Record<string, Sample> = {
   double_infinite: { sql: "double('-Infinity')", typeText: 'DOUBLE', rest: '-Infinity', node: '-Infinity', python: '-inf' },
   float: { sql: 'cast(1.5 as float)', typeText: 'FLOAT', rest: '1.5', node: '1.5', python: '1.5' },
   decimal: { sql: "cast('-12345678901234567890123456789.012345678' as decimal(38,9))", typeText: 'DECIMAL(38,9)', rest: '-12345678901234567890123456789.012345678', node: '"-12345678901234567890123456789.012345678"', python: "Decimal('-12345678901234567890123456789.012345678')" },
+  decimal_small: { sql: 'cast(-1.10 as decimal(10,2))', typeText: 'DECIMAL(10,2)', rest: '-1.10', node: '"-1.10"', python: "Decimal('-1.10')" },
   string: { sql: "'a\"é\\n\\\\流量😀'", typeText: 'STRING', rest: 'a"é\n\\流量😀', node: '"a\\"é\\n\\\\流量😀"', python: "'a\"é\\n\\\\流量😀'" },
   empty_string: { sql: "''", typeText: 'STRING', rest: '', node: '""', python: "''" },
   // The driver's Date has milliseconds: the microseconds are asked for as text below.
