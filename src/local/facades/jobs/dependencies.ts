@@ -1,8 +1,5 @@
-import { invalid } from '../refusal.ts';
 import { isOver } from './state.ts';
-import type { Attempt, Result, Run, Settings, TaskSettings } from './state.ts';
-
-const conditions = ['ALL_SUCCESS', 'AT_LEAST_ONE_SUCCESS', 'NONE_FAILED', 'ALL_DONE', 'AT_LEAST_ONE_FAILED', 'ALL_FAILED'];
+import type { Attempt, Result, Run, TaskSettings } from './state.ts';
 
 /** Whether a blocked task can start now, must wait, or never will (then the result says why). */
 export function readiness(task: TaskSettings, latest: ReadonlyMap<string, Attempt>): 'wait' | 'run' | Result {
@@ -63,27 +60,4 @@ export function withDependents(tasks: readonly TaskSettings[], keys: Iterable<st
     for (const task of tasks) if (task.depends_on?.some((on) => found.has(on.task_key))) found.add(task.task_key);
   }
   return found;
-}
-
-/** 400 for tasks that could never run: a key that is missing or used twice, an unknown dependency, a cycle, an unknown run_if. */
-export function checkTasks(settings: Settings): void {
-  const tasks = settings.tasks ?? [];
-  if (!Array.isArray(tasks)) throw invalid('tasks is a list.');
-  const keys = new Set<string>();
-  for (const task of tasks) {
-    if (typeof task?.task_key !== 'string' || !/^[\w-]{1,100}$/.test(task.task_key)) throw invalid(`Task key '${task?.task_key}' is not valid: letters, digits, _ and -, at most 100.`);
-    if (keys.has(task.task_key)) throw invalid(`Duplicate task key: ${task.task_key}`);
-    keys.add(task.task_key);
-    if (task.run_if !== undefined && !conditions.includes(task.run_if)) throw invalid(`Task ${task.task_key}: run_if ${task.run_if} is unknown.`);
-  }
-  for (const task of tasks) {
-    const unknown = task.depends_on?.find((on) => !keys.has(on.task_key));
-    if (unknown) throw invalid(`Task ${task.task_key} depends on ${unknown.task_key}, which does not exist.`);
-  }
-  const sorted = new Set<string>();
-  for (let before = -1; before !== sorted.size;) {
-    before = sorted.size;
-    for (const task of tasks) if ((task.depends_on ?? []).every((on) => sorted.has(on.task_key))) sorted.add(task.task_key);
-  }
-  if (sorted.size < keys.size) throw invalid(`The dependencies of these tasks form a cycle: ${[...keys].filter((key) => !sorted.has(key)).join(', ')}`);
 }

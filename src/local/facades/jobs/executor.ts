@@ -69,6 +69,9 @@ export function createExecutor(options: ExecutorOptions): Executor {
     redactions.set(subject, redaction);
     const sessionId = randomUUID();
     const over = new AbortController();
+    const specification = guardSpecification(options, file, sessionId, subject);
+    // What opens the platform is no secret to the task, but has no place in its log either.
+    for (const value of [specification.env.DATABRICKS_TOKEN, specification.env.SPARK_CONNECT_AUTHENTICATE_TOKEN]) redaction.add(value);
     const child = spawn(options.python, ['-I', '-S', join(runtime, 'guard.py')], { stdio: Array(6).fill('pipe'), detached: true });
     const ended = attend(child, order, redaction, options).then(async ({ released, ...ending }) => {
       over.abort();
@@ -79,7 +82,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const [control, guard] = [child.stdin as Writable, child.stdio[3] as Writable];
     // A process that is gone already says more by its exit than by a broken pipe.
     for (const stream of [control, guard]) stream.on('error', () => {});
-    guard.write(`${JSON.stringify(guardSpecification(options, file, sessionId, subject))}\n`);
+    guard.write(`${JSON.stringify(specification)}\n`);
     control.write(`${JSON.stringify(taskSpecification(options, order, file))}\n`);
     let stopped = false;
     const stop = () => {

@@ -1,8 +1,8 @@
 import { Hono } from 'hono';
 import { identifier, invalid, jsonBody, missing } from '../refusal.ts';
-import { checkTasks } from './dependencies.ts';
 import { checkSchedule } from './schedules.ts';
 import type { Schedules } from './schedules.ts';
+import { checkSettings, merged, stored, without } from './settings.ts';
 import type { Job, Settings, Store } from './state.ts';
 import { jobView, offsetOf, taskPage } from './views.ts';
 
@@ -14,9 +14,9 @@ export type JobsOptions = {
   /** A job's grants come with its creation and go with it. */
   grants: { set(jobId: number, list: unknown): void; forget(jobId: number): void };
   cancelRuns(jobId: number): void;
+  /** Its limits may have changed: queued runs may start. */
+  wake(jobId: number): void;
 };
-
-const keyed: Record<string, string> = { tasks: 'task_key', job_clusters: 'job_cluster_key', parameters: 'name', environments: 'environment_key' };
 
 /** The job with this id; 404 as the CLI expects it. */
 export function findJob(store: Store, from: Record<string, unknown>): Job {
@@ -39,11 +39,12 @@ export function jobRoutes(base: string, options: JobsOptions): Hono {
   const app = new Hono();
 
   function keep(job: Job, settings: Settings): void {
-    checkTasks(settings);
+    checkSettings(settings);
     checkSchedule(settings);
     job.settings = settings;
     store.saveJob(job);
     schedules.arm(job);
+    options.wake(job.job_id);
   }
 
   app.post(`${base}/create`, async (c) => {
@@ -102,34 +103,4 @@ export function jobRoutes(base: string, options: JobsOptions): Hono {
     return c.json({});
   });
   return app;
-}
-
-/** Settings as they are kept: all as sent, but for the one field that is accepted and never given back. */
-export function stored(settings: unknown): Settings {
-  if (typeof settings !== 'object' || settings === null || Array.isArray(settings)) throw invalid('new_settings is an object.');
-  return JSON.parse(JSON.stringify(settings, (name, value: unknown) => (name === 'apply_policy_default_values' ? undefined : value))) as Settings;
-}
-
-/** Top-level fields are replaced whole; lists with keys are merged entry by entry. */
-function merged(old: Settings, change: Settings): Settings {
-  const result: Settings = { ...old, ...change };
-  for (const [field, key] of Object.entries(keyed)) {
-    const [before, after] = [old[field], change[field]] as (Record<string, unknown>[] | undefined)[];
-    if (!before || !after) continue;
-    const replaced = before.map((entry) => after.find((other) => other[key] === entry[key]) ?? entry);
-    result[field] = [...replaced, ...after.filter((entry) => !before.some((other) => other[key] === entry[key]))];
-  }
-  return result;
-}
-
-/** `fields_to_remove`: a top-level field, or one entry as `tasks/my_task`. */
-function without(settings: Settings, paths: string[]): Settings {
-  const result: Settings = { ...settings };
-  for (const path of paths) {
-    const [field = '', entry] = path.split('/');
-    const list = result[field];
-    if (entry === undefined) delete result[field];
-    else if (Array.isArray(list)) result[field] = list.filter((item: Record<string, unknown>) => item[keyed[field] ?? ''] !== entry);
-  }
-  return result;
 }

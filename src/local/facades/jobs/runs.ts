@@ -1,8 +1,9 @@
 import { Hono } from 'hono';
 import { identifier, invalid, jsonBody } from '../refusal.ts';
-import { checkTasks, withDependents } from './dependencies.ts';
-import { findJob, limitOf, stored } from './jobs.ts';
+import { withDependents } from './dependencies.ts';
+import { findJob, limitOf } from './jobs.ts';
 import type { Scheduler } from './scheduler.ts';
+import { checkSettings, checkShape, stored } from './settings.ts';
 import { isOver, latestAttempts } from './state.ts';
 import type { Job, Overrides, Run, Store } from './state.ts';
 import { readTaskLog } from './tasklog.ts';
@@ -48,7 +49,7 @@ export function runRoutes(base: string, options: RunsOptions): Hono {
   app.post(`${base}/runs/submit`, async (c) => {
     const { run_name, idempotency_token, access_control_list: _, ...rest } = await jsonBody(c);
     const settings = stored({ ...rest, name: run_name ?? 'Untitled' });
-    checkTasks(settings);
+    checkSettings(settings);
     if (!settings.tasks?.length) throw invalid('tasks: a one-time run needs at least one task.');
     const run = startRun(options, { job_id: store.nextId(), run_type: 'SUBMIT_RUN', settings, trigger: 'ONE_TIME', overrides: {}, ...tokenOf({ idempotency_token }) });
     return c.json({ run_id: run.run_id });
@@ -139,6 +140,7 @@ function listRuns(store: Store, baseUrl: string, query: Record<string, string>):
 }
 
 function overridesOf(body: Record<string, unknown>): Overrides {
+  checkShape('the request', body, { job_parameters: 'object', notebook_params: 'object', python_params: 'list' });
   const { job_parameters, notebook_params, python_params } = body as Overrides;
   return { ...(job_parameters && { job_parameters }), ...(notebook_params && { notebook_params }), ...(python_params && { python_params }) };
 }

@@ -16,6 +16,8 @@ export type Scheduler = {
   /** Takes a finished run up again with new attempts of these tasks; the repair's id. */
   repair(run: Run, keys: ReadonlySet<string>): number;
   cancel(run: Run, attempt?: Attempt): void;
+  /** Starts queued runs that the job's limits now allow. */
+  wake(jobId: number): void;
   /** Ends every active run as INTERNAL_ERROR; resolves when no task is at work. */
   abandon(message: string): Promise<void>;
 };
@@ -197,10 +199,10 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
     log(`run ${run.run_id} of job ${run.job_id}: ${result}`);
     const finished = [...store.runs.values()].filter(isOver);
     for (const old of finished.slice(0, Math.max(0, finished.length - keptRuns))) store.dropRun(old.run_id);
-    startQueued(run.job_id);
+    wake(run.job_id);
   }
 
-  function startQueued(jobId: number): void {
+  function wake(jobId: number): void {
     const active = activeRuns(jobId);
     const free = (store.jobs.get(jobId)?.settings.max_concurrent_runs ?? 1) - active.filter((run) => run.life !== 'QUEUED').length;
     for (const run of active.filter(({ life }) => life === 'QUEUED').slice(0, Math.max(0, free))) begin(run, new Set(tasksOf(run).map((task) => task.task_key)));
@@ -235,5 +237,5 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
     }
   }
 
-  return { submit, repair, cancel, abandon };
+  return { submit, repair, cancel, wake, abandon };
 }

@@ -56,6 +56,6 @@ function nextFire({ schedule, trigger }: Settings): NextFire | undefined {
   if (schedule && schedule.pause_status !== 'PAUSED') return quartz(schedule.quartz_cron_expression, schedule.timezone_id);
   if (!trigger?.periodic || trigger.pause_status === 'PAUSED') return undefined;
   const everyMs = trigger.periodic.interval * (unitMs[trigger.periodic.unit] ?? Number.NaN);
-  if (!(everyMs > 0)) throw invalid('trigger.periodic needs an interval > 0 and a unit of HOURS, DAYS or WEEKS.');
+  if (!(everyMs > 0) || !Number.isInteger(trigger.periodic.interval)) throw invalid('trigger.periodic needs an interval of 1 or more and a unit of HOURS, DAYS or WEEKS.');
   return (afterMs) => afterMs + everyMs;
 }

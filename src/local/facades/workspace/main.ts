@@ -67,7 +67,7 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   });
   for (const job of store.jobs.values()) schedules.arm(job);
   const grants = { set: (id: number, list: unknown) => account.setGrants('jobs', String(id), list), forget: (id: number) => account.forget('jobs', String(id)) };
-  const jobs = { store, schedules, userName, now: clock.now, grants, cancelRuns: (id: number) => cancelRunsOf(store, scheduler, id) };
+  const jobs = { store, schedules, userName, now: clock.now, grants, wake: scheduler.wake, cancelRuns: (id: number) => cancelRunsOf(store, scheduler, id) };
 
   const inside = new Hono();
   for (const part of [fileRoutes(tree), volumes, account.app, secretRoutes(stateDir, executor.onSecretRead, clock.now)]) inside.route('/', part as Hono);

@@ -66,7 +66,7 @@ export function openJobs(options: { stateDir?: string; slots?: number; startMs?:
   });
   const app = new Hono();
   answerErrors(app, () => {});
-  const jobs = { store, schedules, userName: 'me@example.com', now: clock.now, grants: { set() {}, forget() {} }, cancelRuns: (id: number) => cancelRunsOf(store, scheduler, id) };
+  const jobs = { store, schedules, userName: 'me@example.com', now: clock.now, grants: { set() {}, forget() {} }, wake: scheduler.wake, cancelRuns: (id: number) => cancelRunsOf(store, scheduler, id) };
   app.route('/', jobRoutes('/jobs', jobs)).route('/', runRoutes('/jobs', runs));
 
   async function call(method: string, path: string, body?: unknown): Promise<any> {

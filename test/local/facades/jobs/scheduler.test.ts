@@ -118,6 +118,14 @@ describe('limits', () => {
     expect((await states(third)).run).toBe('SUCCESS');
   });
 
+  it('starts queued runs when the limit is raised', async () => {
+    const { post, works, job_id } = await started({ tasks: [task('a')], queue: { enabled: true }, max_concurrent_runs: 0 });
+    await post('run-now', { job_id });
+    expect(works).toHaveLength(0);
+    await post('update', { job_id, new_settings: { max_concurrent_runs: 2 } });
+    expect(works).toHaveLength(2);
+  });
+
   it('skips them where it has none', async () => {
     const { post, get, job_id } = await started({ tasks: [task('a')] });
     const skipped = (await post('run-now', { job_id })).run_id;
