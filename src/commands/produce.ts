@@ -47,6 +47,7 @@ type Result = {
 type Tally = Pick<Result, 'skipped' | 'bad'>;
 
 const SHOWN_SKIPPED = 10;
+const NOTHING: SendReport = { records: 0, bytes: 0, partitions: [], interrupted: false };
 const DAY_MILLIS = 86_400_000;
 
 /** `streamgauge produce`: events into a Kafka topic, acknowledged by every replica that must have them, none twice. */
@@ -86,8 +87,8 @@ export const produce: Command<Options, Result> = {
     const access = await clientAccess(config, 'pipeline');
     progress.stage(`produce to ${topic}`);
     const startedAt = performance.now();
-    const report = await sendRecords(access, source, sendOptions(context, startedAt));
-    if (report.error !== undefined) throw stopped(report, config);
+    const report = await sendRecords(access, source, sendOptions(context, startedAt)).catch((error: unknown) => ({ ...NOTHING, error }));
+    if (report.error !== undefined) throw stopped(report, config.target);
     const { records, bytes, interrupted } = report;
     const seconds = (performance.now() - startedAt) / 1000;
     return { topic, records, bytes, ...tally, seconds, interrupted, partitions: report.partitions.map(({ partition, records, firstOffset, lastOffset }) => ({ partition, records, firstOffset, lastOffset })) };
@@ -213,14 +214,15 @@ function grouped(n: number): string {
 }
 
 /** Why it ended early, and how much was acknowledged before. */
-function stopped({ error, records, partitions }: SendReport, config: Config): Failure {
+function stopped({ error, records, partitions }: SendReport, target: string): Failure {
   const before = `${records === 1 ? '1 record was' : `${grouped(records)} records were`} acknowledged before${partitions.map((p) => `; ${p.topic}/${p.partition} up to offset ${p.lastOffset}`).join('')}`;
   const facts = error instanceof Failure ? error : undefined;
   return new Failure({
     code: facts?.code ?? 'PRODUCE_FAILED',
     kind: facts?.kind ?? 'unexpected',
     message: `${messageOf(error)}; ${before}`,
-    hint: facts?.code === 'TOPIC_NOT_FOUND' ? `Create it: streamgauge provision -t ${config.target}` : facts?.hint,
+    // The room knows the verb that helps, not for which target.
+    hint: facts?.hint?.replace(/(streamgauge \w+)$/, `$1 -t ${target}`),
     cause: error,
   });
 }
