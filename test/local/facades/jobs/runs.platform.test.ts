@@ -143,6 +143,7 @@ while not [f for f in dbutils.fs.ls("/Volumes/runs/live") if f.name == "flag"]:
     time.sleep(0.05)
 print("after")`);
     await ws.send('PUT', '/api/2.0/fs/directories/Volumes/runs/live');
+    await ws.send('DELETE', `/api/2.0/fs/files${flag}`);
     const id = await ws.submit([{ task_key: 'a', notebook_task: { notebook_path: `${home}/live` } }]);
     await ws.until(id, 'the first line', async () => ((await ws.output(id)).logs === 'before\n' ? true : undefined));
     expect((await ws.run(id)).state.life_cycle_state).toBe('RUNNING');
