@@ -33,6 +33,8 @@ export type Runtime = {
   /** The Spark Connect jar, which holds the .proto files. */
   sparkConnectJar: string;
   elasticsearchHome: string;
+  /** Archive of the classes that Spark loads, for a faster start; undefined where this JVM makes none. */
+  sparkArchive?: string;
 };
 
 /** One part of the HTTP surface: routes to mount, and what to do when the platform stops. */

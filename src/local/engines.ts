@@ -51,7 +51,7 @@ export async function startEngines(options: EnginesOptions): Promise<Running> {
   const parts: Part<Started>[] = [
     { name: 'Databricks workspace', start: () => startWorkspace(shared) },
     { name: 'MSK', start: (signal) => startMsk({ ...shared, signal }) },
-    { name: 'Spark', start: (signal) => startSpark({ ...options, signal, ...at(options, 'spark'), port: options.ports.spark, token: credentials.sparkToken, heapMb: options.heapsMb?.spark ?? 2048 }) },
+    { name: 'Spark', start: (signal) => startSpark({ ...options, signal, ...at(options, 'spark'), port: options.ports.spark, token: credentials.sparkToken, heapMb: options.heapsMb?.spark ?? 2048, archive: options.runtime.sparkArchive ? { use: options.runtime.sparkArchive } : undefined }) },
     { name: 'Elasticsearch', start: (signal) => startSearch({ ...options, signal }) },
     { name: 'Secrets Manager', start: (signal) => startSecrets({ ...options, signal }) },
   ];
@@ -144,7 +144,7 @@ function startSearch(options: EnginesOptions): Promise<Started> {
 function startSecrets(options: EnginesOptions): Promise<Started> {
   const { credentials, ports, log, signal } = options;
   return supervise({
-    name: 'Secrets Manager',
+    name: 'AWS services (moto)',
     logFile: join(options.logDir, 'aws.log'),
     log,
     signal,

@@ -52,7 +52,7 @@ describe('the prerequisites', () => {
     java('21');
     python('3.10');
     maven('3.9.9');
-    expect(await findPrerequisites({ maven: true, path })).toEqual({ java: '/opt/jdk/bin/java', python: '/opt/python', pythonVersion: '3.10' });
+    expect(await findPrerequisites({ maven: true, path })).toEqual({ java: '/opt/jdk/bin/java', javaVersion: '21', python: '/opt/python', pythonVersion: '3.10' });
   });
 
   it('are named all together, each with what installs it', async () => {

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { poll } from '../../src/poll.ts';
 
 /** Pids of everything that descends from this process; without the `ps` that finds them. */
@@ -10,6 +10,11 @@ export function descendantsOf(pid: number): number[] {
     found.push(...parents);
   }
   return found;
+}
+
+/** Program and arguments of a process; empty when it is gone. */
+export function commandLineOf(pid: number): string {
+  return spawnSync('ps', ['-ww', '-o', 'args=', '-p', String(pid)], { encoding: 'utf8' }).stdout.trim();
 }
 
 /** Resolves when none of these processes is left; the error names them. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Failure, messageOf } from '../../errors.ts';
 import type { Runtime } from '../contract.ts';
 import { startProcess, type ProcessSpec } from '../servers/process.ts';
+import { findArchive, makeArchive, type SparkArchive } from './archive.ts';
 import { takeLock } from './lock.ts';
 import { findPrerequisites, type Prerequisites } from './prerequisites.ts';
 
@@ -32,9 +33,11 @@ export async function install(options: InstallOptions): Promise<Runtime> {
   const plan = await planInstall(cache, found.pythonVersion);
   if (!(await exists(plan.marker))) {
     await findPrerequisites({ maven: true });
-    await installOnce(plan, cache, found, options);
+    await withLock(plan, found, options, () => installOnce(plan, cache, found, options));
   }
-  return runtimeOf(plan, found);
+  const runtime = await runtimeOf(plan, found);
+  const archive = (await findArchive(plan.folder, found)) ?? (await withLock(plan, found, options, () => archiveOnce(plan, runtime, found, options)));
+  return { ...runtime, sparkArchive: archive.file };
 }
 
 /** Reads the lists: the same lists and Python give the same folder. */
@@ -55,27 +58,37 @@ export async function planInstall(cache: string, pythonVersion: string): Promise
   };
 }
 
-async function installOnce(plan: InstallPlan, cache: string, found: Prerequisites, options: InstallOptions): Promise<void> {
+async function withLock<T>(plan: InstallPlan, found: Prerequisites, options: InstallOptions, work: () => Promise<T>): Promise<T> {
   const lock = await takeLock({
     python: found.python,
     file: `${plan.folder}.lock`,
     signal: options.signal,
     onWait: (pid) => options.progress({ what: `waiting for process ${pid}, which installs the engines now`, done: 0, total: 0 }),
   });
-  // Cannot be: with onWait, takeLock waits.
-  if (!('release' in lock)) return;
+  if ('ownerPid' in lock) throw new RangeError('takeLock waits where it is given onWait');
   try {
-    if (await exists(plan.marker)) return;
-    await clearStaging(cache, plan);
-    const staging = `${plan.folder}.staging-${process.pid}`;
-    await mkdir(staging, { recursive: true });
-    await fill(staging, plan, found, options);
-    await writeFile(join(staging, 'installed'), `${new Date().toISOString()}\n`, { flush: true });
-    await rm(plan.folder, { recursive: true, force: true });
-    await rename(staging, plan.folder);
+    return await work();
   } finally {
     await lock.release();
   }
+}
+
+async function archiveOnce(plan: InstallPlan, runtime: Runtime, found: Prerequisites, options: InstallOptions): Promise<SparkArchive> {
+  const known = await findArchive(plan.folder, found);
+  if (known !== undefined) return known;
+  options.progress({ what: 'preparing Spark for fast starts, once', done: 0, total: 0 });
+  return makeArchive(runtime, plan.folder, found, options.signal);
+}
+
+async function installOnce(plan: InstallPlan, cache: string, found: Prerequisites, options: InstallOptions): Promise<void> {
+  if (await exists(plan.marker)) return;
+  await clearStaging(cache, plan);
+  const staging = `${plan.folder}.staging-${process.pid}`;
+  await mkdir(staging, { recursive: true });
+  await fill(staging, plan, found, options);
+  await writeFile(join(staging, 'installed'), `${new Date().toISOString()}\n`, { flush: true });
+  await rm(plan.folder, { recursive: true, force: true });
+  await rename(staging, plan.folder);
 }
 
 /** What an interrupted installation left: under the lock nobody else is writing it. */

@@ -6,6 +6,8 @@ import { Failure } from '../../errors.ts';
 export type Prerequisites = {
   /** Absolute path of the java binary, 17 or later. */
   java: string;
+  /** As it says itself, with build: `17.0.15+6-Debian`. */
+  javaVersion: string;
   /** Absolute path of a Python >= 3.10 (not of a version manager's shim). */
   python: string;
   /** `3.11` */
@@ -26,7 +28,7 @@ const run = promisify(execFile);
 /** Finds java, python3 and (if asked) mvn; throws one PREREQUISITES_MISSING that names all that is missing or too old, and how to install it. */
 export async function findPrerequisites(options: PrerequisiteOptions): Promise<Prerequisites> {
   const [java, python, maven] = await Promise.all([findJava(options), findPython(options), options.maven ? findMaven(options) : { found: undefined }]);
-  if ('found' in java && 'found' in python && 'found' in maven) return { java: java.found, ...python.found };
+  if ('found' in java && 'found' in python && 'found' in maven) return { ...java.found, ...python.found };
   const gaps = [java, python, maven].filter((finding) => 'missing' in finding);
   throw new Failure({
     code: 'PREREQUISITES_MISSING',
@@ -41,7 +43,7 @@ function installCommand(packages: { apt: string; brew: string }[]): string {
   return `sudo apt-get install -y ${packages.map((p) => p.apt).join(' ')}`;
 }
 
-async function findJava(options: PrerequisiteOptions): Promise<Finding<string>> {
+async function findJava(options: PrerequisiteOptions): Promise<Finding<{ java: string; javaVersion: string }>> {
   const packages = { apt: 'openjdk-17-jre-headless', brew: 'openjdk@17' };
   const output = await outputOf('java', ['-XshowSettings:properties', '-version'], options);
   if (output === undefined) return { missing: 'Java 17 or later (no java runs)', packages };
@@ -49,7 +51,8 @@ async function findJava(options: PrerequisiteOptions): Promise<Finding<string>> 
   const home = /java\.home = (.+)/.exec(output)?.[1]?.trim();
   // Before 9 it was "1.8".
   if (home === undefined || Number.parseInt(version, 10) < 17) return { missing: `Java 17 or later (found ${version || 'an unknown one'})`, packages };
-  return { found: join(home, 'bin', 'java') };
+  const javaVersion = /java\.(?:runtime|vm)\.version = (\S+)/.exec(output)?.[1] ?? version;
+  return { found: { java: join(home, 'bin', 'java'), javaVersion } };
 }
 
 async function findPython(options: PrerequisiteOptions): Promise<Finding<{ python: string; pythonVersion: string }>> {

@@ -18,6 +18,8 @@ export type SparkOptions = {
   port: number;
   token: Secret;
   heapMb: number;
+  /** Archive of loaded classes: written at the end, or read for a faster start. */
+  archive?: { make: string } | { use: string };
   log: Log;
   signal?: AbortSignal;
 };
@@ -55,6 +57,8 @@ export async function startSpark(options: SparkOptions): Promise<Spark> {
         },
         cwd: options.stateDir,
         logFile,
+        // Writing an archive takes a loaded machine a minute.
+        graceMs: options.archive && 'make' in options.archive ? 180_000 : 10_000,
         deadlineMs: READY_DEADLINE_MS,
         signal,
         ready: (over) => answers(door, over),
@@ -86,6 +90,7 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     `-Dderby.stream.error.file=${join(options.logDir, 'derby.log')}`,
     '-Duser.timezone=UTC',
     '-XX:+ExitOnOutOfMemoryError',
+    ...archiveOptions(options.archive),
   ];
   return {
     'spark.master': 'local[*]',
@@ -113,6 +118,13 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     'spark.databricks.delta.snapshotPartitions': 1,
     'spark.sql.shuffle.partitions': 2,
   };
+}
+
+function archiveOptions(archive: SparkOptions['archive']): string[] {
+  if (archive === undefined) return [];
+  if ('make' in archive) return [`-XX:ArchiveClassesAtExit=${archive.make}`, '-Xlog:cds=error'];
+  // One that does not fit this JVM is passed over in silence.
+  return [`-XX:SharedArchiveFile=${archive.use}`, '-Xlog:cds=off', '-Xlog:cds+dynamic=off', '-Xlog:class+path=off'];
 }
 
 /** The launcher splits these options as a shell would. */
