@@ -15,13 +15,14 @@ import time
 import traceback
 import types
 from concurrent.futures import thread as pool
-from importlib.util import module_from_spec, spec_from_file_location
+
+import notebook_dbutils
+from notebook_cells import cells
 
 # The platform's own Python files are not the task's to import.
 sys.path.pop(0)
 
 CONTROL, EVENTS = 0, 5
-TITLES = {"# Databricks notebook source": "#", "-- Databricks notebook source": "--"}
 events_lock = threading.Lock()
 winding_up = threading.Lock()
 
@@ -131,7 +132,6 @@ def run_as_main(task, files):
     """Executes a notebook in a fresh `__main__`; the value it exits with, or None."""
     from pyspark.sql import SparkSession
 
-    dbutils_module = load_beside("notebook_dbutils")
     spark = SparkSession.builder.getOrCreate()
     module = types.ModuleType("__main__")
 
@@ -145,8 +145,8 @@ def run_as_main(task, files):
 
     module.__dict__.update(
         spark=spark,
-        dbutils=dbutils_module.DBUtils(task, tell, NotebookExit, run_another),
-        display=dbutils_module.display,
+        dbutils=notebook_dbutils.DBUtils(task, tell, NotebookExit, run_another),
+        display=notebook_dbutils.display,
         displayHTML=print,
     )
     sys.modules["__main__"] = module
@@ -175,31 +175,6 @@ def run_cells(task, path, file, namespace, files) -> None:
             run_cells(task, absolute(other, path), on_disk(task, other, path), namespace, files)
         elif language != "md":
             raise NotImplementedError(f"{path} (cell {number}), line {line}: %{language} is not part of the local platform")
-
-
-def cells(text: str):
-    """(first line, language, code) of each cell of a notebook in source format that has something to run."""
-    lines = text.splitlines()
-    comment = TITLES.get(lines[0].strip() if lines else "", "#")
-    language = "sql" if comment == "--" else "python"
-    found, start = [], 0
-    for index in [*(i for i, line in enumerate(lines) if line.rstrip() == f"{comment} COMMAND ----------"), len(lines)]:
-        found.append((start, lines[start:index]))
-        start = index + 1
-    for first, body in found:
-        if first == 0 and body and body[0].strip() in TITLES:
-            first, body = 1, body[1:]
-        while body and (not body[0].strip() or body[0].startswith(f"{comment} DBTITLE")):
-            first, body = first + 1, body[1:]
-        if not body:
-            continue
-        magic = f"{comment} MAGIC"
-        if not body[0].startswith(magic):
-            yield first + 1, language, "\n".join(body)
-            continue
-        plain = [line[len(magic):].removeprefix(" ") for line in body if line.startswith(magic)]
-        name, _, rest = plain[0].removeprefix("%").partition(" ")
-        yield first + 1, name.strip(), "\n".join([rest, *plain[1:]])
 
 
 def run_file(task, files) -> None:
@@ -255,13 +230,6 @@ def importlib_by_value(root: str, folder: str) -> None:
     sys.meta_path.insert(0, Finder)
     # Last: a file beside the notebook must not replace a library of the same name.
     sys.path.append(folder)
-
-
-def load_beside(name: str):
-    spec = spec_from_file_location(name, os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Secret } from '../../errors.ts';
 import { poll } from '../../poll.ts';
 import type { Authority, Runtime } from '../contract.ts';
+import { runtimeFile } from '../runtime/files.ts';
 import type { Started } from './process.ts';
 import { startServer } from './server.ts';
 
@@ -32,7 +33,7 @@ export async function startAws(options: AwsOptions): Promise<Started & { url: st
     name: 'AWS services (moto)',
     python: options.runtime.python,
     command: options.runtime.python,
-    args: ['-I', join(import.meta.dirname, '..', 'runtime', 'aws_server.py')],
+    args: ['-I', runtimeFile('aws_server.py')],
     env: {
       AWS_SERVER_PORT: String(options.port),
       AWS_SERVER_CERT: certFile,

@@ -2,9 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { Failure } from '../../errors.ts';
+import { runtimeFile } from '../runtime/files.ts';
 
 export type ProcessSpec = {
   /** As it reads in messages: `Kafka broker 1`. */
@@ -50,7 +51,7 @@ export type Started = {
   logTail(): Promise<string>;
 };
 
-const guardFile = join(import.meta.dirname, '..', 'runtime', 'guard.py');
+const guardFile = runtimeFile('guard.py');
 
 /** Starts a command that ends when `stop()` is called or this process dies in whatever way; throws PROCESS_NOT_STARTED. */
 export async function startProcess(spec: ProcessSpec): Promise<Started> {

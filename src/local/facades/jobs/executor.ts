@@ -3,12 +3,13 @@ import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { messageOf } from '../../../errors.ts';
 import { pause } from '../../../poll.ts';
 import type { Log, SparkDoor } from '../../contract.ts';
+import { runtimeFile } from '../../runtime/files.ts';
 import { latestAttempts } from './state.ts';
 import type { Attempt, Run } from './state.ts';
 import { createRedaction, logWriter } from './tasklog.ts';
@@ -51,7 +52,6 @@ export type ExecutorOptions = {
 
 export type Executor = { execute: Execute; /** Hides this value in the output of the task that read it. */ onSecretRead(subject: string, value: string): void };
 
-const runtime = join(import.meta.dirname, '..', '..', 'runtime');
 const tokenSeconds = 14 * 24 * 3600;
 /** Time for a task to stop its queries and release its session before its processes are killed. */
 const stopMs = 15_000;
@@ -72,7 +72,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const specification = guardSpecification(options, file, sessionId, subject);
     // What opens the platform is no secret to the task, but has no place in its log either.
     for (const value of [specification.env.DATABRICKS_TOKEN, specification.env.SPARK_CONNECT_AUTHENTICATE_TOKEN]) redaction.add(value);
-    const child = spawn(options.python, ['-I', '-S', join(runtime, 'guard.py')], { stdio: Array(6).fill('pipe'), detached: true });
+    const child = spawn(options.python, ['-I', '-S', runtimeFile('guard.py')], { stdio: Array(6).fill('pipe'), detached: true });
     const ended = attend(child, order, redaction, options).then(async ({ released, ...ending }) => {
       over.abort();
       redactions.delete(subject);
@@ -111,7 +111,7 @@ function guardSpecification(options: ExecutorOptions, file: string, sessionId: s
     DATABRICKS_HOST: baseUrl,
     DATABRICKS_TOKEN: mint(subject, tokenSeconds),
   };
-  const args = [join(runtime, 'run_notebook.py')];
+  const args = [runtimeFile('run_notebook.py')];
   return { command: python, args, env, cwd: dirname(file), graceMs: killMs, unprivileged: false, foreground: false, inherit: false };
 }
 
