@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Hono } from 'hono';
-import type { Failure } from '../errors.ts';
+import { messageOf, type Failure } from '../errors.ts';
 import type { Authority, Log, Runtime } from './contract.ts';
 import type { Credentials } from './credentials.ts';
 import { ACCOUNT_ID, ELASTICSEARCH_USER, HTTP_PATH, REGION, volumesOf, WAREHOUSE_ID, type Environment } from './environment.ts';
@@ -10,7 +10,7 @@ import { serveHttps } from './facades/https.ts';
 import { createMsk } from './facades/msk/main.ts';
 import { answerErrors } from './facades/refusal.ts';
 import { createSql } from './facades/sql/main.ts';
-import { connectSpark } from './facades/sql/spark-connect.ts';
+import { connectSpark, type SparkConnect } from './facades/sql/spark-connect.ts';
 import { createWorkspace, workspaceId } from './facades/workspace/main.ts';
 import { portVariable, type Ports } from './ports.ts';
 import { startAws } from './servers/aws.ts';
@@ -38,7 +38,7 @@ export type Running = {
   stop(): Promise<void>;
 };
 
-type Started = { failed?: Promise<Failure>; stop(): Promise<void> };
+type Started = { failed?: Promise<Failure>; warmUp?: () => Promise<void>; stop(): Promise<void> };
 type Shared = EnginesOptions & { faults: ReturnType<typeof faults>; auth: ReturnType<typeof createAuth>; baseUrl: string };
 
 /** Starts engines and façades side by side: nothing waits for another but where it needs an answer of it. */
@@ -57,6 +57,8 @@ export async function startEngines(options: EnginesOptions): Promise<Running> {
   ];
   const started = await startTogether(parts, (part) => part.stop(), options.progress, options.signal);
   const [workspace, ...engines] = started as [Started, ...Started[]];
+  // Nobody waits for it: it is for whoever asks Spark first.
+  void workspace.warmUp?.().catch((error: unknown) => options.log(`warming Spark up: ${messageOf(error)}`));
   return {
     failed: Promise.race(started.flatMap((part) => part.failed ?? [])),
     stop: async () => {
@@ -104,7 +106,17 @@ async function startWorkspace(options: Shared): Promise<Started> {
     spark.close();
     await host.stop();
   };
-  return { stop };
+  return { stop, warmUp: () => warmUp(spark) };
+}
+
+/** Opens the metastore, which takes seconds the first time. */
+async function warmUp(spark: SparkConnect): Promise<void> {
+  const session = spark.openSession();
+  try {
+    for await (const _ of session.execute({ root: { sql: { query: 'SHOW SCHEMAS' } } }).responses);
+  } finally {
+    await session.release();
+  }
 }
 
 async function startMsk(options: Shared): Promise<Started> {

@@ -48,6 +48,11 @@ export function jvmOptions(heapMb: number, folders: ElasticsearchFolders): strin
     `-Xmx${heapMb}m`,
     '-XX:-AlwaysPreTouch',
     '-XX:+UseSerialGC',
+    // The optimising compiler only for what stays hot: else it takes a third of the start's processor time (measured: 10.5 s, 7.5 s).
+    '-XX:Tier4InvocationThreshold=30000',
+    '-XX:Tier4MinInvocationThreshold=3600',
+    '-XX:Tier4CompileThreshold=90000',
+    '-XX:Tier4BackEdgeThreshold=240000',
     '-XX:+ExitOnOutOfMemoryError',
     `-XX:ErrorFile=${folders.logs}/elasticsearch-crash-%p.log`,
     '-Djava.io.tmpdir=${ES_TMPDIR}',

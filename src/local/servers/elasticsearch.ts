@@ -50,6 +50,8 @@ export async function startElasticsearch(options: ElasticsearchOptions): Promise
         env: {
           ES_JAVA_HOME: join(options.runtime.java, '..', '..'),
           ES_PATH_CONF: config,
+          // The launcher's own JVM lives to wait.
+          CLI_JAVA_OPTS: '-XX:TieredStopAtLevel=1',
           ES_TMPDIR: join(options.stateDir, 'tmp'),
         },
         cwd: options.stateDir,
