@@ -6,6 +6,8 @@ export type Setting = {
   root: string;
   runtime: Pick<Runtime, 'java' | 'kafkaClasspath'>;
   log(line: string): void;
+  /** Runs a verb as a user does, and gives its JSON. */
+  verb(args: string[]): Promise<any>;
 };
 
 /** One line of the bench's table; `ratio` where two things were measured against each other in the same run. */

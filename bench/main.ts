@@ -1,0 +1,55 @@
+import { spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { placeIn, start } from '../src/local/platform.ts';
+import { renderBlocks } from '../src/report/text.ts';
+import type { Measured, Setting } from './setting.ts';
+
+// Throughput, measured on one platform in one run. Absolute numbers are this machine's; ratios compare two things under the same load.
+// `npm run bench -- produce job` runs only those named.
+const BENCHES: Record<string, () => Promise<{ run(setting: Setting): Promise<Measured[]> }>> = {
+  produce: () => import('./produce.ts'),
+  export: () => import('./export.ts'),
+  job: () => import('./job.ts'),
+};
+
+const repository = join(dirname(fileURLToPath(import.meta.url)), '..');
+const log = (line: string): void => void process.stderr.write(`${line}\n`);
+const wanted = process.argv.slice(2);
+for (const name of wanted) if (BENCHES[name] === undefined) throw new Error(`there is no bench ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);
+
+const root = mkdtempSync(join(tmpdir(), 'streamgauge-bench-'));
+for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+const platform = await start({
+  ...placeIn(root),
+  cache: process.env.STREAMGAUGE_CACHE,
+  ports: { offset: Number(process.env.STREAMGAUGE_PORT_OFFSET ?? 20_000) },
+  progress: { update: () => undefined, note: log },
+});
+try {
+  const verb = (args: string[]): Promise<any> => runVerb(root, args);
+  await verb(['provision']);
+  const measured: Measured[] = [];
+  for (const [name, load] of Object.entries(BENCHES)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    log(`bench ${name}`);
+    const bench = await load();
+    measured.push(...(await bench.run({ root, runtime: platform.runtime, log, verb })));
+  }
+  const rows = measured.map(({ what, value, ratio }) => [what, value, ratio === undefined ? '' : ratio.toFixed(2)]);
+  console.log(renderBlocks([{ kind: 'table', columns: ['measured', 'value', 'ratio to it'], rows }]));
+} finally {
+  await platform.stop();
+  rmSync(root, { recursive: true, force: true });
+}
+
+async function runVerb(cwd: string, args: string[]): Promise<unknown> {
+  const child = spawn(process.execPath, [join(repository, 'src/cli.ts'), ...args, '-t', 'local', '--json'], { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+  const code = await new Promise((resolve) => child.once('close', resolve));
+  if (code !== 0) throw new Error(`streamgauge ${args.join(' ')} ended with ${String(code)}: ${text}`);
+  return JSON.parse(text);
+}
