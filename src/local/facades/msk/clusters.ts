@@ -6,7 +6,7 @@ import type { Authority, Log, Runtime } from '../../contract.ts';
 import type { BrokerPorts } from '../../servers/kafka-settings.ts';
 import { startKafka, type Kafka } from '../../servers/kafka.ts';
 import { assertPortFree } from '../../servers/port.ts';
-import { openRecords } from '../disk.ts';
+import { openRecords, type Records } from '../disk.ts';
 import { mskError } from './errors.ts';
 import type { ClusterRecord, clusterWanted } from './shapes.ts';
 
@@ -39,92 +39,122 @@ export type Clusters = {
   stop(): Promise<void>;
 };
 
+/** What is on disk, what runs, and what is under way. */
+type Book = {
+  options: ClustersOptions;
+  records: Records<ClusterRecord>;
+  clusters: Map<string, ClusterRecord>;
+  running: Map<string, Kafka>;
+  work: Set<Promise<void>>;
+  /** Aborted when the platform stops: what fails after that is no failure. */
+  signal: AbortSignal;
+};
+
 /** Opens what was kept and starts the brokers of every cluster that had some; a start that fails is thrown. */
 export async function openClusters(options: ClustersOptions): Promise<Clusters> {
   const records = openRecords<ClusterRecord>(join(options.stateDir, 'clusters'));
-  const clusters = new Map(records.all().map((cluster) => [cluster.arn, cluster]));
-  const running = new Map<string, Kafka>();
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...(options.signal ? [options.signal] : [])]);
-  const work = new Set<Promise<void>>();
-  const idOf = (arn: string) => arn.slice(arn.lastIndexOf('/') + 1);
-  const folderOf = (cluster: ClusterRecord) => join(options.stateDir, 'kafka', idOf(cluster.arn));
-
-  const save = (cluster: ClusterRecord) => {
-    clusters.set(cluster.arn, cluster);
-    records.save(idOf(cluster.arn), cluster);
-  };
-  const start = async (cluster: ClusterRecord) => {
-    const brokers = cluster.slots.map((slot) => options.ports[slot] as BrokerPorts);
-    for (const { clients, internal, controller } of brokers)
-      for (const port of [clients, internal, controller]) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
-    const kafka = await startKafka({ ...options, signal, stateDir: folderOf(cluster), clusterId: cluster.kafkaId, brokers });
-    running.set(cluster.arn, kafka);
-    save({ ...cluster, state: 'ACTIVE', stateInfo: undefined });
-    void kafka.failed.then((failure) => fail(cluster.arn, failure));
-  };
-  const fail = (arn: string, error: unknown) => {
-    const cluster = clusters.get(arn);
-    options.log(`cluster ${arn}: ${messageOf(error)}`);
-    if (cluster && !signal.aborted) save({ ...cluster, state: 'FAILED', stateInfo: { code: 'BROKER_FAILED', message: messageOf(error) } });
-  };
-  const erase = async (cluster: ClusterRecord) => {
-    await running.get(cluster.arn)?.stop();
-    running.delete(cluster.arn);
-    await rm(folderOf(cluster), { recursive: true, force: true });
-    // The record last: a platform that is killed before this finishes the deletion when it starts again.
-    records.drop(idOf(cluster.arn));
-    clusters.delete(cluster.arn);
-  };
-  const inBackground = (task: Promise<void>) => {
-    work.add(task);
-    void task.finally(() => work.delete(task));
-  };
+  const book: Book = { options, records, clusters: new Map(records.all().map((cluster) => [cluster.arn, cluster])), running: new Map(), work: new Set(), signal };
   const stop = async () => {
     closing.abort(new Error('the platform stops'));
-    await Promise.all(work);
-    await Promise.all([...running.values()].map((kafka) => kafka.stop()));
+    await Promise.all(book.work);
+    await Promise.all([...book.running.values()].map((kafka) => kafka.stop()));
   };
-
-  const opened = await Promise.allSettled(
-    [...clusters.values()].map((cluster) => (cluster.state === 'DELETING' ? erase(cluster) : cluster.state === 'FAILED' ? Promise.resolve() : start(cluster))),
-  );
+  const opened = await Promise.allSettled([...book.clusters.values()].map((cluster) => reopen(book, cluster)));
   const refused = opened.find((result) => result.status === 'rejected');
   if (refused !== undefined) {
     await stop();
     throw refused.reason;
   }
-
   return {
-    all: () => [...clusters.values()].sort((a, b) => a.name.localeCompare(b.name)),
-    get(arn) {
-      const cluster = clusters.get(arn);
-      if (cluster === undefined) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'clusterArn');
-      return cluster;
-    },
-    save,
-    create(wanted) {
-      if ([...clusters.values()].some(({ name }) => name === wanted.name)) throw mskError('ConflictException', `A resource already exists with the name ${wanted.name}.`, 'clusterName');
-      const arn = `arn:aws:kafka:${options.region}:${options.accountId}:cluster/${wanted.name}/${randomUUID()}-1`;
-      const identity = { arn, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: `K${randomBytes(6).toString('hex').toUpperCase()}` };
-      const cluster: ClusterRecord = { ...wanted, ...identity, state: 'CREATING', slots: freeSlots(options.ports.length, clusters, wanted.provisioned.numberOfBrokerNodes), scramSecrets: [] };
-      save(cluster);
-      inBackground(start(cluster).catch((error: unknown) => fail(arn, error)));
-      return cluster;
-    },
-    remove(cluster) {
-      if (cluster.state === 'DELETING') return;
-      if (cluster.state === 'CREATING') throw mskError('BadRequestException', "You can't delete a cluster in state CREATING.", 'clusterArn');
-      save({ ...cluster, state: 'DELETING' });
-      inBackground(erase(cluster).catch((error: unknown) => fail(cluster.arn, error)));
-    },
+    all: () => [...book.clusters.values()].sort((a, b) => a.name.localeCompare(b.name)),
+    get: (arn) => get(book, arn),
+    save: (cluster) => save(book, cluster),
+    create: (wanted) => create(book, wanted),
+    remove: (cluster) => remove(book, cluster),
     kafka(cluster) {
-      const kafka = running.get(cluster.arn);
+      const kafka = book.running.get(cluster.arn);
       if (cluster.state !== 'ACTIVE' || kafka === undefined) throw mskError('BadRequestException', `The cluster is in state ${cluster.state}; this operation needs state ACTIVE.`, 'clusterArn');
       return kafka;
     },
     stop,
   };
+}
+
+function reopen(book: Book, cluster: ClusterRecord): Promise<void> {
+  if (cluster.state === 'DELETING') return erase(book, cluster);
+  return cluster.state === 'FAILED' ? Promise.resolve() : start(book, cluster);
+}
+
+function get(book: Book, arn: string): ClusterRecord {
+  const cluster = book.clusters.get(arn);
+  if (cluster === undefined) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'clusterArn');
+  return cluster;
+}
+
+function save({ clusters, records }: Book, cluster: ClusterRecord): void {
+  clusters.set(cluster.arn, cluster);
+  records.save(idOf(cluster), cluster);
+}
+
+function create(book: Book, wanted: ReturnType<typeof clusterWanted>): ClusterRecord {
+  const { options, clusters } = book;
+  if ([...clusters.values()].some(({ name }) => name === wanted.name)) throw mskError('ConflictException', `A resource already exists with the name ${wanted.name}.`, 'clusterName');
+  const arn = `arn:aws:kafka:${options.region}:${options.accountId}:cluster/${wanted.name}/${randomUUID()}-1`;
+  const identity = { arn, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: `K${randomBytes(6).toString('hex').toUpperCase()}` };
+  const slots = freeSlots(options.ports.length, clusters, wanted.provisioned.numberOfBrokerNodes);
+  const cluster: ClusterRecord = { ...wanted, ...identity, state: 'CREATING', slots, scramSecrets: [] };
+  save(book, cluster);
+  inBackground(book, arn, start(book, cluster));
+  return cluster;
+}
+
+function remove(book: Book, cluster: ClusterRecord): void {
+  if (cluster.state === 'DELETING') return;
+  if (cluster.state === 'CREATING') throw mskError('BadRequestException', "You can't delete a cluster in state CREATING.", 'clusterArn');
+  save(book, { ...cluster, state: 'DELETING' });
+  inBackground(book, cluster.arn, erase(book, cluster));
+}
+
+async function start(book: Book, cluster: ClusterRecord): Promise<void> {
+  const { options, signal } = book;
+  const brokers = cluster.slots.map((slot) => options.ports[slot] as BrokerPorts);
+  for (const { clients, internal, controller } of brokers)
+    for (const port of [clients, internal, controller]) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
+  const kafka = await startKafka({ ...options, signal, stateDir: folderOf(book, cluster), clusterId: cluster.kafkaId, brokers });
+  book.running.set(cluster.arn, kafka);
+  // Read again: its tags may have changed while it started.
+  save(book, { ...get(book, cluster.arn), state: 'ACTIVE', stateInfo: undefined });
+  void kafka.failed.then((failure) => fail(book, cluster.arn, failure));
+}
+
+async function erase(book: Book, cluster: ClusterRecord): Promise<void> {
+  await book.running.get(cluster.arn)?.stop();
+  book.running.delete(cluster.arn);
+  await rm(folderOf(book, cluster), { recursive: true, force: true });
+  // The record last: a platform that is killed before this finishes the deletion when it starts again.
+  book.records.drop(idOf(cluster));
+  book.clusters.delete(cluster.arn);
+}
+
+function fail(book: Book, arn: string, error: unknown): void {
+  const cluster = book.clusters.get(arn);
+  book.options.log(`cluster ${arn}: ${messageOf(error)}`);
+  if (cluster && !book.signal.aborted) save(book, { ...cluster, state: 'FAILED', stateInfo: { code: 'BROKER_FAILED', message: messageOf(error) } });
+}
+
+function inBackground(book: Book, arn: string, task: Promise<void>): void {
+  const guarded = task.catch((error: unknown) => fail(book, arn, error)).finally(() => book.work.delete(guarded));
+  book.work.add(guarded);
+}
+
+function idOf({ arn }: ClusterRecord): string {
+  return arn.slice(arn.lastIndexOf('/') + 1);
+}
+
+function folderOf({ options }: Book, cluster: ClusterRecord): string {
+  return join(options.stateDir, 'kafka', idOf(cluster));
 }
 
 /** Places for a new cluster's brokers; a clear refusal when other clusters have them. */
