@@ -36,7 +36,6 @@ function show(value: Cell | undefined): string {
 
 /** Control characters from data must not reach a terminal: they could move its cursor or hide text. */
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, (char) => (char === '\n' ? '⏎' : '�'));
 }
 

@@ -31,7 +31,7 @@ describe('the product’s own databricks.yml', () => {
     expect(load(`${repository}/src/config`).root).toBe(repository);
   });
   it('pauses the schedule everywhere but in prod', () => {
-    const status = (target: string) => (load(repository, { target }).jobs[0]?.settings.schedule as { pause_status: string }).pause_status;
+    const status = (target: string) => (load(repository, { target }).jobs[0] as { settings: any }).settings.schedule.pause_status;
     expect([status('local'), status('dev'), status('prod')]).toEqual(['PAUSED', 'PAUSED', 'UNPAUSED']);
   });
   it('keeps numbers as numbers and job parameters as text, as the Databricks CLI does', () => {
