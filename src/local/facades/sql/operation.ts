@@ -61,7 +61,10 @@ export function startOperation(session: SparkSession, prepare: () => Promise<Rel
   async function nextBatch({ responses }: Execution): Promise<Batch | undefined> {
     for (;;) {
       const { value: response } = await responses.next();
-      if (!response) return undefined;
+      if (!response) {
+        execution = undefined; // nothing of it is left in Spark
+        return undefined;
+      }
       if (!response.arrow_batch) continue;
       const { schema, batches } = splitIpc(response.arrow_batch.data);
       operation.arrowSchema ??= schema;
@@ -106,7 +109,7 @@ export function startOperation(session: SparkSession, prepare: () => Promise<Rel
       return page;
     },
     stop: async (state) => {
-      if (operation.state === 'ERROR') return;
+      if (operation.state !== 'RUNNING' && operation.state !== 'FINISHED') return;
       operation.state = state;
       ahead = undefined;
       if (!execution) return;

@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import * as grpc from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import type { Runtime, SparkDoor } from '../../contract.ts';
+import { readResponses, type Wire } from './responses.ts';
 import { sparkFailure, type ErrorDecoders } from './spark-errors.ts';
 
 /** A message of Spark Connect's protocol as proto-loader reads and writes it: snake_case names, a oneof's case under its name. */
@@ -41,10 +42,6 @@ export type SparkSession = {
 
 export type SparkConnect = { openSession(id?: string): SparkSession; close(): void };
 
-// Batches the consumer has taken are kept by Spark until they are released; telling it every few megabytes is enough.
-const RELEASE_EVERY_BYTES = 8 * 2 ** 20;
-// Spark forgets an operation that nobody has been attached to for five minutes.
-const STAY_ATTACHED_MS = 90_000;
 const UNARY_DEADLINE_MS = 120_000;
 
 /** Opens a channel to Spark Connect, with the protocol's .proto files out of the installed jar. */
@@ -66,8 +63,8 @@ export async function connectSpark(
   });
   const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${door.token}`);
+  const decoders = { status: definition['google.rpc.Status'], info: definition['google.rpc.ErrorInfo'] } as unknown as ErrorDecoders;
   const wire: Wire = {
-    decoders: { status: definition['google.rpc.Status'], info: definition['google.rpc.ErrorInfo'] } as unknown as ErrorDecoders,
     unary: (method, request) =>
       new Promise((resolve, reject) => {
         const deadline = Date.now() + UNARY_DEADLINE_MS;
@@ -75,19 +72,13 @@ export async function connectSpark(
       }),
     stream: (method, request) => client[method](request, metadata),
   };
-  return { openSession: (id = randomUUID()) => openSession(wire, id), close: () => client.close() };
+  return { openSession: (id = randomUUID()) => openSession(wire, decoders, id), close: () => client.close() };
 }
 
-type Wire = {
-  decoders: ErrorDecoders;
-  unary(method: string, request: Message): Promise<Message>;
-  stream(method: string, request: Message): grpc.ClientReadableStream<SparkResponse>;
-};
-
-function openSession(wire: Wire, id: string): SparkSession {
+function openSession(wire: Wire, decoders: ErrorDecoders, id: string): SparkSession {
   const who: Message = { session_id: id, user_context: { user_id: 'streamgauge', user_name: 'streamgauge' }, client_type: 'streamgauge-sql' };
   const failure = async (error: unknown) =>
-    sparkFailure(error, wire.decoders, (error_id) => wire.unary('FetchErrorDetails', { ...who, error_id }));
+    sparkFailure(error, decoders, (error_id) => wire.unary('FetchErrorDetails', { ...who, error_id }));
   const call = async (method: string, request: Message) => {
     try {
       const answer = await wire.unary(method, { ...who, ...request });
@@ -120,82 +111,6 @@ function openSession(wire: Wire, id: string): SparkSession {
       await call('ReleaseSession', {});
     },
   };
-}
-
-/** One operation's responses over as many streams as it takes: Spark ends a stream after two minutes and expects to be asked for the rest. */
-async function* readResponses(
-  wire: Wire,
-  operation: Message,
-  plan: Message,
-  failure: (error: unknown) => Promise<Error>,
-): AsyncGenerator<SparkResponse, void> {
-  const waiting: SparkResponse[] = [];
-  let lastId: string | undefined;
-  let unreleasedBytes = 0;
-  let idle = false;
-  let end: 'complete' | 'failed' | undefined;
-
-  const receive = (response: SparkResponse) => {
-    lastId = response.response_id;
-    if (response.result_complete) end = 'complete';
-    waiting.push(response);
-  };
-  const release = (what: Message) => wire.unary('ReleaseExecute', { ...operation, ...what }).catch(() => {});
-  const attach = (method: string, request: Message) => {
-    const stream = wire.stream(method, { ...operation, ...request });
-    stream.on('error', () => {}); // read, and thrown, by the loop below; without a listener it would end the process
-    return { stream, messages: stream[Symbol.asyncIterator]() };
-  };
-  const attachAgain = () => attach('ReattachExecute', lastId === undefined ? {} : { last_response_id: lastId });
-  let reader = attach('ExecutePlan', { plan, request_options: [{ reattach_options: { reattachable: true } }] });
-  // While the consumer pauses, nobody reads: what has arrived is kept, and a new stream will bring what comes after it.
-  const stayAttached = setInterval(() => {
-    if (!idle || end) return;
-    const old = reader.stream;
-    while (old.readableLength > 0) receive(old.read());
-    if (!end) reader = attachAgain();
-    old.cancel();
-  }, STAY_ATTACHED_MS);
-  stayAttached.unref();
-
-  try {
-    for (;;) {
-      const response = waiting.shift();
-      if (response) {
-        unreleasedBytes += response.arrow_batch?.data.length ?? 0;
-        if (unreleasedBytes > RELEASE_EVERY_BYTES) {
-          unreleasedBytes = 0;
-          void release({ release_until: { response_id: response.response_id } });
-        }
-        idle = true;
-        yield response;
-        idle = false;
-        continue;
-      }
-      const reading = reader;
-      if (end) {
-        await reading.messages.next().catch(() => {}); // Spark closes the stream; closing it first looks like a fault there
-        return;
-      }
-      try {
-        const { value, done } = await reading.messages.next();
-        if (reading !== reader) continue; // late, and sent again on the new stream
-        if (!done) receive(value);
-        else reader = attachAgain();
-      } catch (error) {
-        if (reading !== reader) continue;
-        end = 'failed';
-        throw await failure(error);
-      }
-    }
-  } finally {
-    clearInterval(stayAttached);
-    if (!end) {
-      reader.stream.cancel();
-      await wire.unary('Interrupt', { ...operation, interrupt_type: 'INTERRUPT_TYPE_OPERATION_ID' }).catch(() => {});
-    }
-    void release({ release_all: {} });
-  }
 }
 
 /** Unpacks the jar's .proto files once per jar: into a folder of its own that appears whole or not at all. */

@@ -7,13 +7,14 @@ import { refusal } from '../refusal.ts';
 import { readBody } from './body.ts';
 import type { SparkConnect } from './spark-connect.ts';
 import { createThriftHandler } from './thrift-handler.ts';
+import { createRegistry } from './thrift-registry.ts';
 
 const MOST_BYTES_IN_A_REQUEST = 16 * 2 ** 20;
 
 /** Databricks SQL's Thrift protocol over HTTP, at the paths of warehouses and of clusters. */
 export function createThrift(spark: SparkConnect, log: Log): Facade {
-  const handler = createThriftHandler(spark, log);
-  const processor = new Processor(handler.calls) as Calls;
+  const registry = createRegistry(log);
+  const processor = new Processor(createThriftHandler(spark, registry)) as Calls;
   const answer = async (c: Context) => {
     const request = await readBody(c, MOST_BYTES_IN_A_REQUEST);
     const response = await respond(processor, request).catch((error: unknown) => {
@@ -23,7 +24,7 @@ export function createThrift(spark: SparkConnect, log: Log): Facade {
   };
   const app = new Hono();
   for (const path of ['/sql/1.0/warehouses/:id', '/sql/1.0/endpoints/:id', '/sql/protocolv1/o/:org/:cluster']) app.post(path, answer);
-  return { app, stop: handler.stop };
+  return { app, stop: registry.stop };
 }
 
 type Calls = { process(input: TBinaryProtocol, output: TBinaryProtocol): void };
