@@ -1,9 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseEnv } from 'node:util';
 import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
+import { install } from '../src/local/runtime/install.ts';
 import { freePortOffset } from './local/ports.ts';
 
 declare module 'vitest' {
@@ -16,9 +18,12 @@ declare module 'vitest' {
 
 /**
  * Starts the platform once for all files of the project `platform`, on ports of its own, and stops it at the end.
- * STREAMGAUGE_TEST_STATE names a folder to use and to keep, for its logs.
+ * STREAMGAUGE_TEST_STATE names a folder to use and to keep, for its logs. STREAMGAUGE_TEST_ENVIRONMENT names the
+ * `.streamgauge` folder of a platform that runs already: the tests use that one, and leave it alone.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const running = process.env.STREAMGAUGE_TEST_ENVIRONMENT;
+  if (running !== undefined) return useRunning(project, running);
   const kept = process.env.STREAMGAUGE_TEST_STATE;
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
   const platform = await start({
@@ -35,6 +40,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await platform.stop();
     if (kept === undefined) await rm(folder, { recursive: true, force: true });
   };
+}
+
+async function useRunning(project: TestProject, folder: string): Promise<() => Promise<void>> {
+  const environment = parseEnv(await readFile(join(folder, 'local.env'), 'utf8')) as Record<string, string>;
+  project.provide('environment', environment);
+  project.provide('platform', { stateDir: join(folder, 'local'), runtime: await install({ cache: process.env.STREAMGAUGE_CACHE, progress: () => undefined }) });
+  return async () => undefined;
 }
 
 let said = '';

@@ -66,8 +66,8 @@ describe('the main job', () => {
         max: Number(expected.max),
       });
       expect(Math.abs(mean - expected.mean)).toBeLessThanOrEqual(1e-9 * Math.abs(expected.mean));
-      if (expected.stddevSamp === null) expect(deviation).toBeNull();
-      else expect(Math.abs(deviation - expected.stddevSamp)).toBeLessThanOrEqual(1e-9 * Math.max(1, expected.stddevSamp));
+      expect(deviation === null).toBe(expected.stddevSamp === null);
+      expect(Math.abs((deviation ?? 0) - (expected.stddevSamp ?? 0))).toBeLessThanOrEqual(1e-9 * Math.max(1, expected.stddevSamp ?? 0));
     }
   });
 
