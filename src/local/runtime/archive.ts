@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { messageOf, Secret } from '../../errors.ts';
 import { openAuthority } from '../authority.ts';
 import type { Runtime } from '../contract.ts';
+import { runtimeFile } from './files.ts';
 import { startProcess } from '../servers/process.ts';
 import { startSpark } from '../servers/spark.ts';
 
@@ -67,7 +68,7 @@ async function train(runtime: Runtime, scratch: string, signal: AbortSignal | un
       name: 'training',
       python: runtime.python,
       command: runtime.python,
-      args: [join(import.meta.dirname, 'train_spark.py'), join(scratch, 'checkpoints')],
+      args: [runtimeFile('train_spark.py'), join(scratch, 'checkpoints')],
       env: { SPARK_REMOTE: `sc://localhost:${port}`, SPARK_CONNECT_AUTHENTICATE_TOKEN: token.reveal() },
       logFile: join(scratch, 'log', 'training.log'),
     });

@@ -6,6 +6,7 @@ import { Failure, messageOf } from '../../errors.ts';
 import type { Runtime } from '../contract.ts';
 import { startProcess, type ProcessSpec } from '../servers/process.ts';
 import { findArchive, makeArchive, type SparkArchive } from './archive.ts';
+import { runtimeFile } from './files.ts';
 import { takeLock } from './lock.ts';
 import { findPrerequisites, type Prerequisites } from './prerequisites.ts';
 
@@ -22,7 +23,7 @@ export type InstallStep = { what: string; done: number; total: number };
 /** What is to be installed, and where: the folder's name is a digest of the lists, so another list is another folder. */
 export type InstallPlan = { folder: string; marker: string; pom: string; requirements: string; jars: string[]; wheels: string[] };
 
-const lists = { pom: join(import.meta.dirname, 'pom.xml'), requirements: join(import.meta.dirname, 'requirements.txt') };
+const lists = { pom: runtimeFile('pom.xml'), requirements: runtimeFile('requirements.txt') };
 /** One per execution in pom.xml, which is also the folder it fills. */
 const mavenGoals = ['dependency:copy@kafka', 'dependency:copy@spark', 'dependency:unpack@elasticsearch'];
 

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Failure } from '../../errors.ts';
+import { runtimeFile } from './files.ts';
 
 export type LockOptions = {
   /** Any Python >= 3.10: Node has no file lock that the kernel frees when its owner dies. */
@@ -17,7 +18,7 @@ export type LockOptions = {
 /** A held lock; also freed by the end of this process, whatever ends it. */
 export type Lock = { release(): Promise<void> };
 
-const lockFile = join(import.meta.dirname, 'lock.py');
+const lockFile = runtimeFile('lock.py');
 
 /** Takes the lock; `{ ownerPid }` if another process has it and `onWait` is not given. */
 export async function takeLock(options: LockOptions): Promise<Lock | { ownerPid: string }> {
