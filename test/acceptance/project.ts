@@ -36,6 +36,9 @@ export function createProject(name: string, variables: Record<string, string | n
   for (const entry of ['jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
   const bundle = readFileSync(join(repository, 'databricks.yml'), 'utf8').replace('name: streamgauge', `name: sg-${name}`);
   writeFileSync(join(folder, 'databricks.yml'), bundle);
+  // Job names are shared by a whole workspace.
+  const job = join(folder, 'jobs', 'traffic_counter.job.yml');
+  writeFileSync(job, readFileSync(job, 'utf8').replace('name: traffic_counter [', `name: traffic_counter ${name} [`));
   mkdirSync(join(folder, '.streamgauge'));
   const given: Record<string, string> = { ...(inject('environment') as Record<string, string>), ...environment };
   for (const [variable, value] of Object.entries(own)) given[`BUNDLE_VAR_${variable}`] = String(value);
