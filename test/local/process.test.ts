@@ -72,6 +72,15 @@ describe('a process under guard', () => {
     await allGone(pids);
   });
 
+  it('gets no long grace from a parent that is dead', async () => {
+    const logFile = join(folder, 'patient.log');
+    const parent = spawn(process.execPath, [join(import.meta.dirname, 'fixtures', 'parent.ts'), logFile, family, 'stubborn', '3600000'], { stdio: 'ignore' });
+    const pids = await familyIn(logFile);
+    expect(pids).toHaveLength(3);
+    parent.kill('SIGKILL');
+    await allGone(pids, 20_000);
+  });
+
   it.runIf(linux)('does not outlive its guard', async () => {
     const started = await startProcess(spec(['-c', 'sleep 300 & echo "family $$ $! $!"; while true; do sleep 0.05; done']));
     const pids = await familyIn(logOf());

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { access, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { messageOf, Secret } from '../../errors.ts';
@@ -20,11 +20,13 @@ export async function findArchive(folder: string, java: JavaIdentity): Promise<S
 }
 
 /**
- * Runs Spark once and keeps what it loaded. With it a start and the first queries cost about half the processor time (measured:
+ * Runs Spark once and keeps what it loaded; the caller holds the installation's lock. With it a start and the first queries cost about half the processor time (measured:
  * 8.3 s and 43 s without, 3.6 s and 22 s with). What fails leaves Spark as it is, slower, and is not tried at each start.
  */
 export async function makeArchive(runtime: Runtime, folder: string, java: JavaIdentity, signal?: AbortSignal): Promise<SparkArchive> {
   const file = archiveFile(folder, java);
+  // What an interrupted attempt left.
+  for (const name of await readdir(folder)) if (name.startsWith('training-')) await rm(join(folder, name), { recursive: true, force: true });
   const scratch = await mkdtemp(join(folder, 'training-'));
   try {
     await train(runtime, scratch, signal);
@@ -62,6 +64,7 @@ async function train(runtime: Runtime, scratch: string, signal: AbortSignal | un
     log: () => {},
     signal,
   });
+  let trained = false;
   try {
     await mkdir(join(scratch, 'checkpoints'));
     const training = await startProcess({
@@ -77,9 +80,12 @@ async function train(runtime: Runtime, scratch: string, signal: AbortSignal | un
     const { code } = await training.exited;
     signal?.removeEventListener('abort', stop);
     if (code !== 0) throw new Error(`training ended with exit code ${code}:\n${await training.logTail()}`);
+    trained = true;
   } finally {
-    // The JVM writes the archive as it ends.
-    await spark.stop();
+    // The JVM writes the archive as it ends; one that nobody wants is not waited for.
+    const stopped = spark.stop();
+    if (!trained) process.kill(spark.pid(), 'SIGKILL');
+    await stopped;
   }
 }
 

@@ -2,7 +2,7 @@
 
 The parent holds the other end of descriptor 3: one JSON line with the specification, then silence. Its end (the parent
 asked, or died, even by SIGKILL) stops the command: SIGTERM to its process group, after the grace SIGKILL to every
-descendant. Descriptor 4 gets one line, `{"pid": N}`. The exit code is the command's, or 128 + its signal.
+descendant. A grace of more than 5 s is only for a parent that said `stop`: nobody waits for what a dead one started. Descriptor 4 gets one line, `{"pid": N}`. The exit code is the command's, or 128 + its signal.
 Needs the standard library alone, so that any Python 3.10 can run it before anything is installed.
 """
 
@@ -15,6 +15,7 @@ import sys
 import time
 
 CONTROL, STATUS = 3, 4
+MOST_FOR_A_DEAD_PARENT_MS = 5_000
 LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT = 1, 8, 36, 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -128,8 +129,11 @@ def attend(child: int, spec, wake: int) -> int:
     while exit_code is None:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         readable = select.select(watched, [], [], timeout)[0]
-        asked = CONTROL in readable and not os.read(CONTROL, 65536)
-        if asked:
+        asked, grace = False, spec["graceMs"]
+        if CONTROL in readable:
+            asked = True
+            if not os.read(CONTROL, 65536).startswith(b"stop"):
+                grace = min(grace, MOST_FOR_A_DEAD_PARENT_MS)
             watched.remove(CONTROL)
         if wake in readable and signal.SIGTERM in os.read(wake, 4096):
             asked = True
@@ -137,7 +141,7 @@ def attend(child: int, spec, wake: int) -> int:
         if exit_code is not None:
             break
         if asked and deadline is None:
-            deadline = time.monotonic() + spec["graceMs"] / 1000
+            deadline = time.monotonic() + grace / 1000
             tell(child, signal.SIGTERM, spec["foreground"])
         elif deadline is not None and time.monotonic() >= deadline:
             tell(child, signal.SIGKILL, spec["foreground"])

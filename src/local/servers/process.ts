@@ -104,7 +104,7 @@ async function underGuard(guard: ChildProcess, spec: ProcessSpec, mode: { foregr
     exited,
     stop: async () => {
       asked = true;
-      control.end();
+      if (!control.writableEnded) control.end('stop\n');
       await exited;
     },
     logTail: () => tailOf(spec.logFile),
