@@ -51,7 +51,7 @@ export async function startEngines(options: EnginesOptions): Promise<Running> {
   const parts: Part<Started>[] = [
     { name: 'Databricks workspace', start: () => startWorkspace(shared) },
     { name: 'MSK', start: (signal) => startMsk({ ...shared, signal }) },
-    { name: 'Spark', start: (signal) => startSpark({ ...options, signal, ...at(options, 'spark'), port: options.ports.spark, token: credentials.sparkToken, heapMb: options.heapsMb?.spark ?? 2048, archive: options.runtime.sparkArchive ? { use: options.runtime.sparkArchive } : undefined }) },
+    { name: 'Spark', start: (signal) => startEngine({ ...options, signal }) },
     { name: 'Elasticsearch', start: (signal) => startSearch({ ...options, signal }) },
     { name: 'Secrets Manager', start: (signal) => startSecrets({ ...options, signal }) },
   ];
@@ -139,6 +139,18 @@ async function startMsk(options: Shared): Promise<Started> {
     await msk.stop();
     throw error;
   }
+}
+
+function startEngine(options: EnginesOptions): Promise<Started> {
+  const { sparkArchive } = options.runtime;
+  return startSpark({
+    ...options,
+    ...at(options, 'spark'),
+    port: options.ports.spark,
+    token: options.credentials.sparkToken,
+    heapMb: options.heapsMb?.spark ?? 2048,
+    archive: sparkArchive === undefined ? undefined : { use: sparkArchive },
+  });
 }
 
 function startSearch(options: EnginesOptions): Promise<Started> {
