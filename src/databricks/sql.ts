@@ -109,7 +109,7 @@ async function run(session: Session, { statement, parameters, signal, translate 
       return { columns: [], batches: noRows() };
     }
     const { columnsOf } = await import('./arrow.ts');
-    const columns = columnsOf(source.arrowSchema);
+    const columns = columnsOf(source.arrowSchema).map((column, at) => ({ ...column, type: declaredDecimal(source.declared[at]) ?? column.type }));
     return { columns, batches: batchesOf(source, { signal, translate, letGo }) };
   } catch (error) {
     await letGo();
@@ -119,7 +119,19 @@ async function run(session: Session, { statement, parameters, signal, translate 
 
 async function* noRows(): AsyncGenerator<Cell[][], void, void> {}
 
-type ArrowSource = { arrowSchema: Buffer; hasMore(): Promise<boolean>; fetchNext(options: { limit: number }): Promise<{ batches: Buffer[]; rowCount: number }> };
+/** What the warehouse says of a column beside its Arrow schema: Thrift's own type, of which only decimals are looked at. */
+type Declared = { typeDesc?: { types?: { primitiveEntry?: { type?: number; typeQualifiers?: { qualifiers?: Record<string, { i32Value?: number }> } } }[] } };
+/** DECIMAL_TYPE of Thrift's TTypeId. */
+const DECIMAL_TYPE = 15;
+
+/** A decimal may travel as text to stay exact: the column is a decimal all the same. */
+function declaredDecimal(column: Declared | undefined): string | undefined {
+  const entry = column?.typeDesc?.types?.[0]?.primitiveEntry;
+  const { precision, scale } = entry?.typeQualifiers?.qualifiers ?? {};
+  return entry?.type === DECIMAL_TYPE && precision !== undefined ? `DECIMAL(${precision.i32Value ?? 10},${scale?.i32Value ?? 0})` : undefined;
+}
+
+type ArrowSource = { declared: Declared[]; arrowSchema: Buffer; hasMore(): Promise<boolean>; fetchNext(options: { limit: number }): Promise<{ batches: Buffer[]; rowCount: number }> };
 
 /**
  * The driver's own Arrow batches, from behind its row converter. Its public rows lose microseconds, nested 64-bit integers and all but
@@ -127,11 +139,14 @@ type ArrowSource = { arrowSchema: Buffer; hasMore(): Promise<boolean>; fetchNext
  * (2.1.0, pinned); should a release change it, this throws rather than returning something less exact.
  */
 async function arrowSource(operation: Operation): Promise<ArrowSource | undefined> {
-  if ((await operation.getSchema()) === null) return undefined;
+  const schema = await operation.getSchema();
+  if (schema === null) return undefined;
   type Handler = { source?: { source?: Partial<ArrowSource> } };
   const handler = await (operation as unknown as { getResultHandler?: () => Promise<Handler> }).getResultHandler?.();
   const source = handler?.source?.source;
-  if (source?.arrowSchema !== undefined && typeof source.fetchNext === 'function' && typeof source.hasMore === 'function') return source as ArrowSource;
+  if (source?.arrowSchema !== undefined && typeof source.fetchNext === 'function' && typeof source.hasMore === 'function') {
+    return Object.assign(source, { declared: schema.columns as Declared[] }) as ArrowSource;
+  }
   throw new Failure({
     code: 'SQL_RESULT_NOT_ARROW',
     kind: 'remote',
