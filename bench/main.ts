@@ -13,6 +13,8 @@ const BENCHES: Record<string, () => Promise<{ run(setting: Setting): Promise<Mea
   produce: () => import('./produce.ts'),
   export: () => import('./export.ts'),
   job: () => import('./job.ts'),
+  facades: () => import('./facades.ts'),
+  platform: () => import('./platform.ts'),
 };
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -22,12 +24,23 @@ for (const name of wanted) if (BENCHES[name] === undefined) throw new Error(`the
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-bench-'));
 for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+const engines: Record<string, number> = {};
+const startedAt = performance.now();
 const platform = await start({
   ...placeIn(root),
   cache: process.env.STREAMGAUGE_CACHE,
   ports: { offset: Number(process.env.STREAMGAUGE_PORT_OFFSET ?? 20_000) },
-  progress: { update: () => undefined, note: log },
+  progress: {
+    update: () => undefined,
+    note: (line) => {
+      const [, name, seconds] = /^(.*) is up after ([\d.]+) s$/.exec(line) ?? [];
+      if (name !== undefined) engines[name] = Number(seconds);
+      log(line);
+    },
+  },
 });
+const started = { engines, platform: (performance.now() - startedAt) / 1000 };
+const sparkPort = Number(new URL((platform.endpoints.find(({ url }) => url.startsWith('sc:'))?.url ?? '').replace('sc:', 'http:')).port);
 try {
   const verb = (args: string[]): Promise<any> => runVerb(root, args);
   await verb(['provision']);
@@ -36,7 +49,7 @@ try {
     if (wanted.length > 0 && !wanted.includes(name)) continue;
     log(`bench ${name}`);
     const bench = await load();
-    measured.push(...(await bench.run({ root, runtime: platform.runtime, log, verb })));
+    measured.push(...(await bench.run({ root, runtime: platform.runtime, sparkPort, started, log, verb })));
   }
   const rows = measured.map(({ what, value, ratio }) => [what, value, ratio === undefined ? '' : ratio.toFixed(2)]);
   console.log(renderBlocks([{ kind: 'table', columns: ['measured', 'value', 'ratio to it'], rows }]));

@@ -4,7 +4,10 @@ import type { Runtime } from '../src/local/contract.ts';
 export type Setting = {
   /** Folder with databricks.yml and .streamgauge/local.env, target `local`. */
   root: string;
-  runtime: Pick<Runtime, 'java' | 'kafkaClasspath'>;
+  runtime: Pick<Runtime, 'java' | 'kafkaClasspath' | 'python'>;
+  sparkPort: number;
+  /** Seconds until each engine was up, side by side, and until the platform was. */
+  started: { engines: Record<string, number>; platform: number };
   log(line: string): void;
   /** Runs a verb as a user does, and gives its JSON. */
   verb(args: string[]): Promise<any>;
