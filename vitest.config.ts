@@ -10,6 +10,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/*.check.test.ts', 'test/**/*.platform.test.ts'],
+          // A small machine under load is slow, not wrong.
+          testTimeout: 30_000,
         },
       },
       {

@@ -77,7 +77,8 @@ describe('errors', () => {
   it('throttling is tried again, then said to be temporary', async () => {
     nock(MSK).get('/api/v2/clusters').query(true).times(4).reply(429, { message: 'slow down' }, { 'x-amzn-errortype': 'TooManyRequestsException' });
     await expect(findCluster(aws, 'c')).rejects.toMatchObject({ code: 'AWS_BUSY', kind: 'remote', retriable: true });
-  });
+    // The SDK's own pauses between attempts are random, of some seconds together.
+  }, 60_000);
 
   it('a refused connection names the address', async () => {
     nock(MSK).get('/api/v2/clusters').query(true).times(4).replyWithError(Object.assign(new Error('connect ECONNREFUSED 10.0.0.1:443'), { code: 'ECONNREFUSED' }));
