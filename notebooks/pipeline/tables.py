@@ -34,6 +34,9 @@ def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}")
     spark.sql(f"CREATE TABLE IF NOT EXISTS {tables.raw} ({_RAW}) USING DELTA CLUSTER BY (topic, event_time)")
     spark.sql(f"CREATE TABLE IF NOT EXISTS {tables.shards} ({_SHARDS}) USING DELTA")
+    if "gaps" not in spark.table(tables.shards).columns:
+        # A table of an earlier release; what was sealed then keeps null: not known.
+        spark.sql(f"ALTER TABLE {tables.shards} ADD COLUMNS (gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>>)")
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.windows} ({_WINDOWS}) USING DELTA CLUSTER BY (topic, window_start) "
         f"TBLPROPERTIES ('streamgauge.window_minutes' = '{window_minutes}')"
@@ -69,7 +72,8 @@ _SHARDS = """
     last_offset BIGINT NOT NULL,
     records BIGINT NOT NULL COMMENT 'fewer than the shard size where the broker left gaps, or while it fills',
     sealed BOOLEAN NOT NULL COMMENT 'nothing can be added any more',
-    sha256 STRING NOT NULL COMMENT 'of the payloads, one behind the other in offset order'
+    sha256 STRING NOT NULL COMMENT 'of the payloads, one behind the other in offset order',
+    gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>> COMMENT 'of a sealed shard: offsets that hold no record (transaction markers, compaction)'
 """
 
 _WINDOWS = """
