@@ -29,6 +29,13 @@ def names(catalog: str, schema: str) -> Tables:
     return Tables(base, *(f"{base}.`{table}`" for table in ("raw", "shards", "windows", "late_records", "quarantine")))
 
 
+def table(catalog: str, schema: str, name: str) -> str:
+    """One table's quoted name; refuses what would need quoting, as `names` does."""
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"not a plain SQL identifier: {name!r}")
+    return f"{names(catalog, schema).schema}.`{name}`"
+
+
 def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
     """Creates what is missing; changes nothing that exists."""
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}")
@@ -47,6 +54,11 @@ def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
             f"CREATE VIEW IF NOT EXISTS {tables.quarantine} AS SELECT topic, partition, offset, error AS reason, broker_timestamp, "
             f"record_key, payload, decode(payload, 'UTF-8') AS payload_text FROM {tables.raw} WHERE error IS NOT NULL"
         )
+
+
+def raw_columns() -> str:
+    """The columns of `raw` as CREATE TABLE has them."""
+    return _RAW
 
 
 _RAW = """
