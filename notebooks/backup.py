@@ -86,7 +86,10 @@ def do_restore():
         int(setting("max_future_minutes")),
         int(setting("shard_size")),
     )
-    return {"uri": uri, "table": target, **restore.restore(spark, uri, target, wanted)}
+    try:
+        return {"uri": uri, "table": target, **restore.restore(spark, uri, target, wanted)}
+    except restore.RestoreRefused as refusal:
+        return {"uri": uri, "table": target, "refused": str(refusal)}
 
 
 def do_cleanup():
