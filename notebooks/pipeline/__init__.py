@@ -10,6 +10,7 @@
     backup      which shards go to the backup
     restore     is the backup whole, and its records back into a table
     drill       do restored records give the windows that are published
+    reading     files that may not be there yet
     files       windows as Parquet on any filesystem
     windows     which windows closed, what they hold, and how they are published
 """

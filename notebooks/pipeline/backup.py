@@ -11,10 +11,10 @@ import re
 import time
 import uuid
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import objects
+from pipeline.reading import if_there
 from pipeline.tables import Tables
 
 # Shards in one round: bounds the driver's memory; what a round has brought stays, whatever happens later.
@@ -52,7 +52,7 @@ def run(spark: SparkSession, tables: Tables, uri: str) -> dict:
 
 def entries(spark: SparkSession, uri: str) -> DataFrame:
     """What the manifest says: one row an object. Two runs side by side may both have listed it, with the same content."""
-    listed = _if_there(lambda: spark.read.schema(ENTRY).option("mode", "FAILFAST").option("recursiveFileLookup", "true").json(f"{uri}/manifest"))
+    listed = if_there(lambda: spark.read.schema(ENTRY).option("mode", "FAILFAST").option("recursiveFileLookup", "true").json(f"{uri}/manifest"))
     return spark.createDataFrame([], ENTRY) if listed is None else listed.dropDuplicates(["topic", "partition", "shard", "sha256", "content_sha256"])
 
 
@@ -62,7 +62,7 @@ def stored(spark: SparkSession, uri: str, path: str = "") -> DataFrame | None:
     if uri.startswith("file:") or uri.startswith("/"):
         # Hadoop's own checksum files would end the whole query at one broken object, which then could not be named.
         reader = reader.option("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem").option("fs.file.impl.disable.cache", "true")
-    return _if_there(lambda: reader.load(f"{uri}/shards{path}").select("path", "content"))
+    return if_there(lambda: reader.load(f"{uri}/shards{path}").select("path", "content"))
 
 
 def stored_at(spark: SparkSession, uri: str, places: list) -> DataFrame | None:
@@ -80,7 +80,8 @@ def stored_at(spark: SparkSession, uri: str, places: list) -> DataFrame | None:
 def reason(error: Exception) -> str:
     """The innermost cause that Spark's message names, else its first line."""
     causes = re.findall(r"^(?:Caused by: )?[\w.$]*(?:IOException|FSError|AccessDeniedException|AccessControlException|FileNotFoundException|FileSystemException)[\w.$]*: (.+)$", str(error), re.MULTILINE)
-    return causes[-1].strip() if causes else next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = causes[-1] if causes else next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text.strip()[:500]
 
 
 def _rounds(rows):
@@ -141,14 +142,3 @@ def _refuse(what: str, rows) -> None:
     if rows:
         raise BackupConflict(f"{what}: {', '.join(f'{row.topic}/{row.partition} shard {row.shard}' for row in rows)}")
 
-
-def _if_there(read) -> DataFrame | None:
-    try:
-        found = read()
-        # Spark Connect looks at a path no sooner than somebody asks.
-        _ = found.schema
-        return found
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            return None
-        raise

@@ -1,8 +1,8 @@
 """Windows as Parquet on any filesystem that Spark can write: <uri>/day=2026-01-05/part-....parquet, days in UTC."""
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
+from pipeline.reading import if_there
 from pipeline.tables import Tables
 
 
@@ -26,9 +26,5 @@ def write(spark: SparkSession, tables: Tables, uri: str) -> int:
 
 
 def _held(spark: SparkSession, uri: str) -> list:
-    try:
-        return spark.read.schema("sequence BIGINT, day DATE").parquet(uri).groupBy("day").agg({"*": "count", "sequence": "max"}).toDF("day", "windows", "newest").collect()
-    except AnalysisException as error:
-        if error.getCondition() == "PATH_NOT_FOUND":
-            return []
-        raise
+    there = if_there(lambda: spark.read.schema("sequence BIGINT, day DATE").parquet(uri))
+    return [] if there is None else there.groupBy("day").agg({"*": "count", "sequence": "max"}).toDF("day", "windows", "newest").collect()

@@ -1,6 +1,6 @@
 """One digest over a list of others: the tree hash of RFC 6962 (leaves and nodes have different prefixes), SHA-256.
 
-src/traffic/merkle.ts computes the same in another way, as the oracle.
+src/traffic/merkle.ts computes the same.
 """
 
 import hashlib

@@ -1,26 +1,39 @@
 import { createHash } from 'node:crypto';
 
-/** A sealed shard as its row in `shards` has it; numbers as text or bigint, whatever their size. */
-export type SealedShard = { shard: bigint | number | string; first_offset: bigint | number | string; last_offset: bigint | number | string; records: bigint | number | string; sha256: string };
+/** A sealed shard as a leaf: its place, its extent and the hash of its payloads. */
+export type Leaf = { shard: bigint; first: bigint; last: bigint; records: bigint; sha256: string };
 
-/** The root over a partition's sealed shards in their order, hex: the tree hash of RFC 6962 with SHA-256, as notebooks/pipeline/merkle.py has it. */
-export function merkleRoot(shards: readonly SealedShard[]): string {
-  const leaves = shards.map((s) => Buffer.from(`${s.shard} ${s.first_offset} ${s.last_offset} ${s.records} ${s.sha256}`));
-  return treeHash(leaves).toString('hex');
+export type MerkleTree = {
+  add(leaf: Leaf): void;
+  leaves(): number;
+  /** Hex; null while there is no leaf. */
+  root(): string | null;
+};
+
+/**
+ * A Merkle tree as RFC 6962 has it (leaves behind 0x00, inner nodes behind 0x01, the left part a power of two), fed in the order of the
+ * shards. It keeps one node a level, so a million shards cost no more than twenty hashes.
+ */
+export function createMerkleTree(): MerkleTree {
+  const levels: { height: number; hash: Buffer }[] = [];
+  let count = 0;
+  return {
+    add({ shard, first, last, records, sha256 }) {
+      let node = { height: 0, hash: hash(0, Buffer.from(`${shard} ${first} ${last} ${records} ${sha256}`)) };
+      for (let left = levels.at(-1); left?.height === node.height; left = levels.at(-1)) {
+        levels.pop();
+        node = { height: node.height + 1, hash: hash(1, left.hash, node.hash) };
+      }
+      levels.push(node);
+      count += 1;
+    },
+    leaves: () => count,
+    root: () => (levels.length === 0 ? null : levels.map((level) => level.hash).reduceRight((right, left) => hash(1, left, right)).toString('hex')),
+  };
 }
 
-/** RFC 6962, section 2.1, word for word: split at the largest power of two below the number of leaves. */
-export function treeHash(leaves: readonly Uint8Array[]): Buffer {
-  const [only] = leaves;
-  if (only === undefined) return sha256();
-  if (leaves.length === 1) return sha256(Buffer.of(0), only);
-  let split = 1;
-  while (split * 2 < leaves.length) split *= 2;
-  return sha256(Buffer.of(1), treeHash(leaves.slice(0, split)), treeHash(leaves.slice(split)));
-}
-
-function sha256(...parts: Uint8Array[]): Buffer {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
+function hash(prefix: number, ...parts: Buffer[]): Buffer {
+  const digest = createHash('sha256').update(Buffer.of(prefix));
+  for (const part of parts) digest.update(part);
+  return digest.digest();
 }

@@ -1,8 +1,29 @@
 import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { merkleRoot, treeHash, type SealedShard } from '../../src/traffic/merkle.ts';
+import { createMerkleTree, type Leaf } from '../../src/traffic/merkle.ts';
 import { repository } from '../config/bundle.ts';
+
+const sha256 = (...parts: Uint8Array[]): Buffer => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest();
+
+/** RFC 6962, section 2.1, word for word: split at the largest power of two below the number of leaves. */
+function treeHash(leaves: readonly Uint8Array[]): Buffer {
+  const [only] = leaves;
+  if (only === undefined) return sha256();
+  if (leaves.length === 1) return sha256(Buffer.of(0), only);
+  let split = 1;
+  while (split * 2 < leaves.length) split *= 2;
+  return sha256(Buffer.of(1), treeHash(leaves.slice(0, split)), treeHash(leaves.slice(split)));
+}
+
+const shard = (n: number): Leaf => ({ shard: BigInt(n), first: BigInt(n * 100), last: BigInt(n * 100 + 99), records: 100n, sha256: 'ab'.repeat(32) });
+const text = (leaf: Leaf): Buffer => Buffer.from(`${leaf.shard} ${leaf.first} ${leaf.last} ${leaf.records} ${leaf.sha256}`);
+
+function merkleRoot(leaves: readonly Leaf[]): string | null {
+  const tree = createMerkleTree();
+  for (const leaf of leaves) tree.add(leaf);
+  return tree.root();
+}
 
 const hex = (text: string): Buffer => Buffer.from(text, 'hex');
 // The inputs and roots of Certificate Transparency's own reference test (merkle_tree_test.cc).
@@ -22,22 +43,26 @@ describe('the tree hash', () => {
   it.each(ROOTS.map((root, at) => [at + 1, root] as const))('over %i leaves is that of the reference', (count, root) => {
     expect(treeHash(INPUTS.slice(0, count)).toString('hex')).toBe(root);
   });
+});
 
-  it('over nothing is the digest of nothing', () => {
-    expect(merkleRoot([])).toBe('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
+describe('the root over shards', () => {
+  const all = Array.from({ length: 70 }, (_, n) => shard(n));
+
+  it('is the tree hash of their leaves', () => {
+    for (let count = 1; count <= all.length; count += 1) expect(merkleRoot(all.slice(0, count))).toBe(treeHash(all.slice(0, count).map(text)).toString('hex'));
+    expect(merkleRoot([])).toBeNull();
   });
 
   it('changes with any shard and with their order', () => {
-    const shard = (n: number): SealedShard => ({ shard: n, first_offset: n * 100, last_offset: n * 100 + 99, records: 100, sha256: 'ab'.repeat(32) });
-    const shards = [0, 1, 2, 3, 4].map(shard);
-    const roots = [shards, shards.slice(1), shards.toReversed(), shards.with(2, { ...shard(2), sha256: 'ac'.repeat(32) }), shards.with(2, { ...shard(2), records: 99 })].map(merkleRoot);
+    const shards = all.slice(0, 5);
+    const changed = (more: Partial<Leaf>): Leaf[] => shards.with(2, { ...shard(2), ...more });
+    const roots = [shards, shards.slice(1), shards.toReversed(), changed({ sha256: 'ac'.repeat(32) }), changed({ records: 99n }), changed({ last: 298n })].map(merkleRoot);
     expect(new Set(roots).size).toBe(roots.length);
   });
 
-  it('is the same in the notebooks, for every number of leaves up to 70', () => {
-    const program = 'import sys; sys.path.insert(0, "notebooks/pipeline"); import merkle; print("\\n".join(merkle.root(merkle.shard_leaf(i, i*100, i*100+99, 100, "ab") for i in range(n)) for n in range(71)))';
-    const printed = execFileSync('python3', ['-c', program], { cwd: join(repository), encoding: 'utf8' }).trim().split('\n');
-    const all = Array.from({ length: 70 }, (_, n) => ({ shard: n, first_offset: n * 100, last_offset: n * 100 + 99, records: 100, sha256: 'ab' }));
-    expect(printed).toEqual(Array.from({ length: 71 }, (_, count) => merkleRoot(all.slice(0, count))));
+  it('is the same in the notebooks', () => {
+    const program = 'import sys; sys.path.insert(0, "notebooks/pipeline"); import merkle; print("\\n".join(merkle.root(merkle.shard_leaf(i, i*100, i*100+99, 100, "ab"*32) for i in range(n)) for n in range(1, 71)))';
+    const printed = execFileSync('python3', ['-c', program], { cwd: repository, encoding: 'utf8' }).trim().split('\n');
+    expect(printed).toEqual(all.map((_, at) => merkleRoot(all.slice(0, at + 1))));
   });
 });
