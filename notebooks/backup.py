@@ -9,6 +9,7 @@
 import json
 
 from pyspark import cloudpickle
+from pyspark.errors import PySparkException
 
 import pipeline
 from pipeline import backup, restore, tables
@@ -53,8 +54,12 @@ if uri == "" and action != "cleanup":
 
 spark.conf.set("spark.sql.session.timeZone", "UTC")
 # Objects are small, but a batch of them must fit a worker's memory even where records are large; and many go into one task.
-spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
-spark.conf.set("spark.sql.files.openCostInBytes", "65536")
+for name, value in {"spark.sql.execution.arrow.maxRecordsPerBatch": "100", "spark.sql.files.openCostInBytes": "65536"}.items():
+    try:
+        spark.conf.set(name, value)
+    except PySparkException as error:
+        # Serverless compute chooses them itself.
+        print(f"{name} stays as it is: {error.getCondition()}")
 names = tables.names(setting("catalog"), setting("schema"))
 
 

@@ -10,6 +10,7 @@ holds what it should, and never overwritten where it does not. Everything goes t
 import re
 import time
 import uuid
+from itertools import chain, islice
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -29,6 +30,10 @@ ENTRY = (
 )
 
 
+_KEY = "topic STRING, partition INT, shard BIGINT"
+_OF_OBJECT = ("content_sha256", "first_timestamp", "last_timestamp")
+
+
 class BackupConflict(Exception):
     """Something is not as it was sealed or backed up; nothing was overwritten."""
 
@@ -37,13 +42,16 @@ def run(spark: SparkSession, tables: Tables, uri: str) -> dict:
     """Brings every sealed shard to the backup that is not there yet, in rounds; returns counts. Running it again changes nothing."""
     uri = uri.rstrip("/")
     entries(spark, uri).createOrReplaceTempView("backed_up")
-    sealed = f"(SELECT * FROM {tables.shards} WHERE sealed)"
-    _refuse("the ledger says otherwise than the backup's manifest", spark.sql(f"""
-        SELECT topic, partition, shard FROM {sealed} s JOIN backed_up b USING (topic, partition, shard)
-        WHERE s.sha256 <> b.sha256 OR s.records <> b.records ORDER BY ALL LIMIT {_NAMED}"""))
-    missing = f"SELECT topic, partition, shard, first_offset, last_offset, records, sha256, gaps FROM {sealed} ANTI JOIN backed_up USING (topic, partition, shard)"
+    # Read once, what disagrees first: it must stop the run before anything is written.
+    left = spark.sql(f"""
+        SELECT s.topic, s.partition, s.shard, s.first_offset, s.last_offset, s.records, s.sha256, s.gaps, b.sha256 AS other
+        FROM {tables.shards} s LEFT JOIN backed_up b USING (topic, partition, shard)
+        WHERE s.sealed AND (b.sha256 IS NULL OR b.sha256 <> s.sha256 OR b.records <> s.records)
+        ORDER BY b.sha256 IS NULL, s.topic, s.partition, s.shard""").toLocalIterator()
+    first = list(islice(left, _NAMED))
+    _refuse("the ledger says otherwise than the backup's manifest", [row for row in first if row.other is not None])
     written = adopted = records = 0
-    for group in _rounds(spark.sql(f"{missing} ORDER BY topic, partition, shard").toLocalIterator()):
+    for group in _rounds(chain(first, left)):
         done = _bring(spark, tables, uri, group)
         written, adopted, records = written + done["written"], adopted + done["adopted"], records + sum(row.records for row in group)
         print(f"backup: {written} shards written, {adopted} were there")
@@ -59,7 +67,7 @@ def entries(spark: SparkSession, uri: str) -> DataFrame:
 def stored(spark: SparkSession, uri: str, path: str = "") -> DataFrame | None:
     """The objects below `path` (a glob) as (path, content), or None where there is none."""
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.gz")
-    if uri.startswith("file:") or uri.startswith("/"):
+    if uri.startswith("file:"):
         # Hadoop's own checksum files would end the whole query at one broken object, which then could not be named.
         reader = reader.option("fs.file.impl", "org.apache.hadoop.fs.RawLocalFileSystem").option("fs.file.impl.disable.cache", "true")
     return if_there(lambda: reader.load(f"{uri}/shards{path}").select("path", "content"))
@@ -72,7 +80,7 @@ def stored_at(spark: SparkSession, uri: str, places: list) -> DataFrame | None:
     found = stored(spark, uri)
     if found is None:
         return None
-    wanted = spark.createDataFrame([(row.topic, row.partition, row.shard) for row in places], "topic STRING, partition INT, shard BIGINT")
+    wanted = spark.createDataFrame([_key(row) for row in places], _KEY)
     place = [f"CAST(regexp_extract(path, '/{name}=([^/]+)/', 1) AS {kind}) AS {name}" for name, kind in (("topic", "STRING"), ("partition", "INT"), ("shard", "BIGINT"))]
     return found.selectExpr("*", *place).join(wanted, ["topic", "partition", "shard"], "semi").select("path", "content")
 
@@ -97,28 +105,27 @@ def _rounds(rows):
 
 def _bring(spark: SparkSession, tables: Tables, uri: str, group: list) -> dict:
     """One round: look, compare, write what is not there, then the manifest."""
-    spark.createDataFrame(group, "topic STRING, partition INT, shard BIGINT, first_offset BIGINT, last_offset BIGINT, records BIGINT, sha256 STRING, "
-                                 "gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>>").createOrReplaceTempView("round_shards")
+    spark.createDataFrame([_key(row) for row in group], _KEY).createOrReplaceTempView("round_shards")
     rows = f"""SELECT r.topic, r.partition, r.shard, r.offset, r.broker_timestamp, r.record_key, r.headers, r.payload
                FROM (SELECT * FROM {tables.raw} WHERE {_ranges(group)}) r SEMI JOIN round_shards USING (topic, partition, shard)"""
     made = spark.sql(objects.contents(rows))
     digests = made.drop("content").collect()
-    found = {(row.topic, row.partition, row.shard): row for row in digests}
-    altered = [row for row in group if (made_now := found.get((row.topic, row.partition, row.shard))) is None
-               or made_now.sha256 != row.sha256 or made_now.records != row.records]
+    found = {_key(row): row for row in digests}
+    altered = [row for row in group if (now := found.get(_key(row))) is None or now.sha256 != row.sha256 or now.records != row.records]
     _refuse(f"{tables.raw} does not hold what was sealed", altered[:_NAMED])
-    there = {(row.topic, row.partition, row.shard): row for row in _there(spark, uri, group)}
+    there = {_key(row): row for row in _there(spark, uri, group)}
     _refuse("the backup holds another object in this place, which is not overwritten",
             [row for key, row in there.items() if row.problem is not None or row.content_sha256 != found[key].content_sha256][:_NAMED])
-    new = [(row.topic, row.partition, row.shard) for row in group if (row.topic, row.partition, row.shard) not in there]
+    new = [_key(row) for row in group if _key(row) not in there]
     if new:
-        spark.createDataFrame(new, "topic STRING, partition INT, shard BIGINT").createOrReplaceTempView("new_shards")
+        spark.createDataFrame(new, _KEY).createOrReplaceTempView("new_shards")
         # Dynamic: each run has a staging folder of its own and replaces whole shards alone, so that two runs at once do each other no harm.
         (spark.sql(f"SELECT topic, partition, shard, content FROM ({objects.contents(rows)}) SEMI JOIN new_shards USING (topic, partition, shard)")
          .write.mode("overwrite").option("partitionOverwriteMode", "dynamic").option("compression", "gzip")
          .partitionBy("topic", "partition", "shard").text(f"{uri}/shards"))
-    lines = [(*row, *(found[row.topic, row.partition, row.shard][name] for name in ("content_sha256", "first_timestamp", "last_timestamp"))) for row in group]
-    spark.createDataFrame(lines, ENTRY).coalesce(1).write.mode("error").option("compression", "gzip").json(f"{uri}/manifest/run={time.time_ns() // 1_000_000}-{uuid.uuid4().hex[:8]}")
+    lines = [(*_key(row), row.first_offset, row.last_offset, row.records, row.sha256, row.gaps, *(found[_key(row)][name] for name in _OF_OBJECT)) for row in group]
+    name = f"run={time.time_ns() // 1_000_000}-{uuid.uuid4().hex[:8]}"
+    spark.createDataFrame(lines, ENTRY).coalesce(1).write.mode("error").option("compression", "gzip").json(f"{uri}/manifest/{name}")
     return {"written": len(new), "adopted": len(group) - len(new)}
 
 
@@ -137,8 +144,11 @@ def _ranges(group: list) -> str:
     return " OR ".join(f"(topic = '{topic}' AND partition = {partition} AND offset BETWEEN {first} AND {last})" for (topic, partition), (first, last) in spans.items())
 
 
-def _refuse(what: str, rows) -> None:
-    rows = rows.collect() if isinstance(rows, DataFrame) else rows
+def _key(row) -> tuple:
+    return row.topic, row.partition, row.shard
+
+
+def _refuse(what: str, rows: list) -> None:
     if rows:
         raise BackupConflict(f"{what}: {', '.join(f'{row.topic}/{row.partition} shard {row.shard}' for row in rows)}")
 

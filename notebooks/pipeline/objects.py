@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from itertools import islice, pairwise
 
 _PLACE = re.compile(r"/topic=([^/]+)/partition=(\d+)/shard=(\d+)/[^/]+$")
 _LINE = re.compile(r'(\{"offset":(\d+),.*),"sha256":"([0-9a-f]{16})"\}', re.DOTALL)
@@ -44,8 +45,10 @@ def contents(rows: str) -> str:
 
 EXAMINED = (
     "path STRING, topic STRING, partition INT, shard BIGINT, records BIGINT, first_offset BIGINT, last_offset BIGINT, "
-    "sha256 STRING, content_sha256 STRING, problem STRING"
+    "sha256 STRING, content_sha256 STRING, absent ARRAY<BIGINT>, problem STRING"
 )
+# Of the offsets between first and last that hold no record, at most so many are listed.
+_LISTED = 1000
 RECORDS = (
     "topic STRING, partition INT, shard BIGINT, offset BIGINT, timestamp BIGINT, record_key BINARY, payload BINARY, "
     "headers ARRAY<STRUCT<key: STRING, value: BINARY>>"
@@ -94,8 +97,13 @@ def _examined(path: str, content: bytes) -> dict:
     return {
         "path": path, "topic": topic, "partition": partition, "shard": shard, "records": len(offsets),
         "first_offset": offsets[0] if offsets else -1, "last_offset": offsets[-1] if offsets else -1,
-        "sha256": payloads.hexdigest(), "content_sha256": whole.hexdigest(), "problem": problem,
+        "sha256": payloads.hexdigest(), "content_sha256": whole.hexdigest(), "absent": list(islice(_absent(offsets), _LISTED)), "problem": problem,
     }
+
+
+def _absent(offsets: list[int]) -> Iterator[int]:
+    for before, after in pairwise(offsets):
+        yield from range(before + 1, after)
 
 
 def _record(line: str) -> tuple:

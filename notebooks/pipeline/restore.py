@@ -50,7 +50,8 @@ def verify(spark: SparkSession, tables: Tables, uri: str) -> dict:
     check = _Check()
     for row in spark.sql("""
         SELECT topic, partition, shard, e.content_sha256 AS expected, x.content_sha256, x.path, x.problem,
-               x.records, x.first_offset, x.last_offset, x.sha256
+               x.records, x.first_offset, x.last_offset, x.sha256, x.absent,
+               e.first_offset AS listed_first, e.last_offset AS listed_last, e.gaps AS listed_gaps
         FROM backed_up e FULL JOIN examined x USING (topic, partition, shard) ORDER BY topic, partition, shard
     """).toLocalIterator():
         check.take(row)
@@ -93,7 +94,9 @@ class _Check:
         elif row.problem is not None:
             self.problem(row, f"{row.problem} ({row.path})")
         elif row.content_sha256 != row.expected:
-            self.problem(row, f"its object is whole, but not the one that the manifest lists: another run of offsets {row.first_offset} to {row.last_offset} ({row.path})")
+            lost = _lost(row)
+            what = f"the records with the offsets {', '.join(map(str, lost))} are missing from it" if lost else "each of its records is whole, but it is not the object that the manifest lists"
+            self.problem(row, f"{what} ({row.path})")
         elif (row.topic, row.partition, row.shard) != self._last:
             self._last = row.topic, row.partition, row.shard
             self.records += row.records
@@ -106,6 +109,14 @@ class _Check:
 
     def roots(self) -> list[dict]:
         return [{"topic": topic, "partition": partition, "shards": len(leaves), "root": merkle.root(leaves)} for (topic, partition), leaves in self._leaves.items()]
+
+
+def _lost(row) -> list[int]:
+    """Offsets that the manifest promises and the object does not hold, the first ten."""
+    gaps = {offset for gap in row.listed_gaps or [] for offset in range(gap.first_offset, gap.last_offset + 1)}
+    absent = set(row.absent)
+    between = range(row.listed_first, row.listed_last + 1)
+    return [offset for offset in between if offset not in gaps and (offset in absent or not row.first_offset <= offset <= row.last_offset)][:10]
 
 
 @dataclass(frozen=True)
@@ -124,15 +135,13 @@ def restore(spark: SparkSession, uri: str, table: str, wanted: Wanted) -> dict:
     """Inserts the records of the range that `table` (quoted name; made where it is not there) lacks; raises before that where the backup is not whole."""
     uri = uri.rstrip("/")
     entries = backup.entries(spark, uri).where(_in(wanted.topics)).where(_overlaps(wanted))
-    entries.createOrReplaceTempView("backed_up")
-    _holes(spark)
-    places = entries.select("topic", "partition", "shard").distinct().collect()
-    if not places:
+    listed = entries.collect()
+    if not listed:
         raise RestoreRefused(f"the backup {uri} holds no record of {', '.join(wanted.topics)} in this range")
-    found = backup.stored_at(spark, uri, places)
+    found = backup.stored_at(spark, uri, listed)
     if found is None:
-        raise RestoreRefused(f"none of the {len(places)} objects that the manifest of {uri} lists is there")
-    _check(spark, found)
+        raise RestoreRefused(f"none of the {len(listed)} objects that the manifest of {uri} lists is there")
+    _check(listed, found)
     names = "topic, partition, offset, broker_timestamp, record_key, payload, headers, event_time, key, value, error, shard"
     records = (
         found.mapInPandas(objects.records, objects.RECORDS)
@@ -150,30 +159,25 @@ def restore(spark: SparkSession, uri: str, table: str, wanted: Wanted) -> dict:
             MERGE INTO {table} t USING restored s ON t.topic = s.topic AND t.partition = s.partition AND t.offset = s.offset
             WHEN NOT MATCHED THEN INSERT *
         """)
-    return {"shards": len(places), "inserted": spark.table(table).count() - before, "there_before": before}
+    return {"shards": len(listed), "inserted": spark.table(table).count() - before, "there_before": before}
 
 
-def _holes(spark: SparkSession) -> None:
-    """A shard that the manifest lists twice with different digests has no truth."""
-    twice = spark.sql("SELECT topic, partition, shard FROM backed_up GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 20").collect()
-    if twice:
-        raise RestoreRefused(f"the manifest lists different contents for {_shards(twice)}")
-
-
-def _check(spark: SparkSession, found: DataFrame) -> None:
-    found.mapInPandas(objects.examine, objects.EXAMINED).createOrReplaceTempView("examined")
-    bad = spark.sql("""
-        SELECT topic, partition, shard, CASE WHEN x.path IS NULL THEN 'its object is missing' WHEN x.problem IS NOT NULL THEN x.problem
-               ELSE 'its object is not the one that the manifest lists' END AS problem
-        FROM backed_up e LEFT JOIN examined x USING (topic, partition, shard)
-        WHERE x.path IS NULL OR x.problem IS NOT NULL OR x.content_sha256 <> e.content_sha256 ORDER BY topic, partition, shard LIMIT 20
-    """).collect()
+def _check(listed: list, found: DataFrame) -> None:
+    """Every listed object is there and is what the manifest says; a shard that is listed twice, differently, has no truth."""
+    objects_there = {}
+    for row in found.mapInPandas(objects.examine, objects.EXAMINED).collect():
+        objects_there.setdefault((row.topic, row.partition, row.shard), []).append(row)
+    bad = []
+    for entry in listed:
+        there = objects_there.get((entry.topic, entry.partition, entry.shard), [])
+        if not there:
+            bad.append((entry, "its object is missing"))
+        elif problem := next((row.problem for row in there if row.problem is not None), None):
+            bad.append((entry, problem))
+        elif any(row.content_sha256 != entry.content_sha256 for row in there):
+            bad.append((entry, "its object is not the one that the manifest lists"))
     if bad:
-        raise RestoreRefused("; ".join(f"{_shards([row])}: {row.problem}" for row in bad))
-
-
-def _shards(rows) -> str:
-    return ", ".join(f"{row.topic}/{row.partition} shard {row.shard}" for row in rows)
+        raise RestoreRefused("; ".join(f"{row.topic}/{row.partition} shard {row.shard}: {problem}" for row, problem in bad[:20]))
 
 
 def _examined(spark: SparkSession, uri: str) -> DataFrame:

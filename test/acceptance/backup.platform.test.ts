@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -197,15 +197,11 @@ describe('backup and restore', () => {
   });
 
   it('adopts what a run left that did not end, and never overwrites another content', async () => {
-    await send(50, 56);
-    await project.json(['run', '--param', 'backup_uri=']);
-    const manifests = globSync('copy/manifest/*', { cwd: target });
-    const before = contents();
-    await project.json(['backup']);
-    const made = objects().filter((file) => !(file in before));
+    const made = objects().filter((file) => !(file in results.firstContents));
     expect(made.length).toBeGreaterThan(1);
-    const [manifest] = globSync('copy/manifest/*', { cwd: target }).filter((file) => !manifests.includes(file));
-    rmSync(join(target, manifest as string), { recursive: true });
+    // As if the last run had died between its objects and its manifest.
+    const newest = globSync('copy/manifest/*', { cwd: target }).sort().at(-1) as string;
+    rmSync(join(target, newest), { recursive: true });
     expect((await project.json(['backup', 'verify'])).verified).toMatchObject({ problem_count: 0, unlisted: made.length, not_backed_up: made.length });
     const [planted] = made as [string];
     const good = readFileSync(join(target, planted));
@@ -219,29 +215,28 @@ describe('backup and restore', () => {
     expect((await project.json(['backup', 'verify'])).verified).toMatchObject({ problem_count: 0, unlisted: 0, not_backed_up: 0 });
   });
 
-  it('verify names the one bad record; restore and drill refuse and name the shard', async () => {
+  it('verify names the bad record and the missing one; restore and drill refuse and name the shard', async () => {
     const [file] = objects().filter((name) => name.includes('partition=1/shard=3/')) as [string];
     const good = readFileSync(join(target, file));
     const lines = gunzipSync(good).toString().split('\n');
     const { offset, payload } = JSON.parse(lines[2] as string);
     lines[2] = (lines[2] as string).replace(`"payload":${JSON.stringify(payload)}`, '"payload":"e30="');
     writeFileSync(join(target, file), gzipSync(lines.join('\n')));
+    const [shortened] = objects().filter((name) => name.includes('partition=0/shard=5/')) as [string];
+    const dropped = gunzipSync(readFileSync(join(target, shortened))).toString().split('\n');
+    writeFileSync(join(target, shortened), gzipSync(dropped.toSpliced(4, 1).join('\n')));
     const { verified } = await project.json(['backup', 'verify'], { code: 6 });
-    expect(verified.problems).toEqual([{ topic: 'traffic_backup', partition: 1, shard: 3, problem: expect.stringContaining(`offset is ${offset}`) }]);
-    const torn = Buffer.from(good);
-    torn[torn.length >> 1] = (torn[torn.length >> 1] as number) ^ 0x10;
-    writeFileSync(join(target, file), torn);
-    expect((await project.json(['backup', 'verify'], { code: 6 })).verified.problems).toMatchObject([{ partition: 1, shard: 3, problem: expect.stringMatching(/offset|record/) }]);
+    expect(verified.problems).toEqual([
+      { topic: 'traffic_backup', partition: 0, shard: 5, problem: expect.stringContaining(`the records with the offsets ${JSON.parse(dropped[4] as string).offset} are missing`) },
+      { topic: 'traffic_backup', partition: 1, shard: 3, problem: expect.stringContaining(`offset is ${offset}`) },
+    ]);
+    writeFileSync(join(target, shortened), gzipSync(dropped.join('\n')));
     rmSync(join(target, file));
-    expect((await project.json(['backup', 'verify'], { code: 6 })).verified.problems).toEqual([{ topic: 'traffic_backup', partition: 1, shard: 3, problem: 'its object is missing' }]);
     const refused = await project.cli(['restore', '--to', 'table:refused']);
     expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('traffic_backup/1 shard 3: its object is missing')]);
     const { drilled } = await project.json(['backup', 'drill'], { code: 6 });
     expect(drilled).toMatchObject({ ok: false, refused: expect.stringContaining('traffic_backup/1 shard 3') });
     expect((await rows('SHOW SCHEMAS')).flat().filter((name) => String(name).includes('_drill_'))).toEqual([]);
-    mkdirSync(join(target, file, '..'), { recursive: true });
-    writeFileSync(join(target, file), good);
-    expect((await project.json(['backup', 'verify'])).verified.problem_count).toBe(0);
   });
 });
 
