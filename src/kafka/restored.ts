@@ -28,6 +28,7 @@ export async function provideRestoreTopics(admin: Admin, wanted: readonly Restor
   const found = await findTopics(admin, wanted.map(({ name }) => name));
   const filled = (await endsOf(found.map(({ name }) => name))).find(({ start, end }) => end > start);
   if (filled !== undefined) throw refusal('RESTORE_TOPIC_NOT_EMPTY', `topic ${filled.topic} holds records already: restored ones would stand behind them, and twice after a second try`, 'Name an empty topic or one that does not exist yet.');
+  await checkTimestamps(admin, found.map(({ name }) => name));
   const made: string[] = [];
   for (const { name, partitions, replicationFactor, minInsyncReplicas } of wanted) {
     const known = found.find((topic) => topic.name === name);
@@ -38,6 +39,16 @@ export async function provideRestoreTopics(admin: Admin, wanted: readonly Restor
     made.push(name);
   }
   return made;
+}
+
+/** A topic whose broker puts its own time on each record would lose the records'. */
+async function checkTimestamps(admin: Admin, topics: readonly string[]): Promise<void> {
+  if (topics.length === 0) return;
+  const { ConfigResourceTypes } = await import('@platformatic/kafka');
+  const described = await admin.describeConfigs({ resources: topics.map((resourceName) => ({ resourceType: ConfigResourceTypes.TOPIC, resourceName, configurationKeys: ['message.timestamp.type'] })) });
+  const stamped = described.find(({ configs }) => configs.some(({ value }) => value === 'LogAppendTime'));
+  if (stamped === undefined) return;
+  throw refusal('RESTORE_TOPIC_STAMPS', `topic ${stamped.resourceName} has message.timestamp.type=LogAppendTime: the broker would replace the records' timestamps`, 'Name a topic that does not exist yet, or set message.timestamp.type=CreateTime.');
 }
 
 function bytes(text: string | null): Buffer | null {
