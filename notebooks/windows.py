@@ -11,7 +11,7 @@ import json
 from pyspark import cloudpickle
 
 import pipeline
-from pipeline import tables, windows
+from pipeline import files, tables, windows
 
 # Batch functions run in Spark's own Python worker, which does not see this folder: the module travels by value.
 cloudpickle.register_pickle_by_value(pipeline)
@@ -23,6 +23,7 @@ for name, default in {
     "window_minutes": "10",
     "allowed_lateness_minutes": "10",
     "late_policy": "amend",
+    "windows_uri": "",
 }.items():
     dbutils.widgets.text(name, default)
 
@@ -69,4 +70,11 @@ if not any(progress.numInputRows > 0 for progress in publishing.recentProgress):
     windows.publish(spark, names, rules)
 changed = spark.sql(f"SELECT count(*) AS written, count_if(revision > 1) AS revised FROM {names.windows} WHERE sequence > {before}").first()
 print(f"windows: {changed.written} written, of which {changed.revised} are revisions")
-dbutils.notebook.exit(json.dumps({"written": changed.written, "revised": changed.revised}))
+
+# COMMAND ----------
+
+days = None
+if setting("windows_uri") != "":
+    days = files.write(spark, names, setting("windows_uri"))
+    print(f"windows: {days} days written to {setting('windows_uri')}")
+dbutils.notebook.exit(json.dumps({"written": changed.written, "revised": changed.revised, "days": days}))

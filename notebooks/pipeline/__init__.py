@@ -5,5 +5,12 @@
     tables      names and definitions of raw, shards, windows, late_records
     shards      slices of a partition's offsets, with a digest each
     statistics  what a window's values amount to
+    merkle      one digest over a list of others
+    objects     one shard as an object of the backup, written and read
+    backup      which shards go to the backup
+    restore     is the backup whole, and its records back into a table
+    drill       do restored records give the windows that are published
+    reading     files that may not be there yet
+    files       windows as Parquet on any filesystem
     windows     which windows closed, what they hold, and how they are published
 """

@@ -29,11 +29,21 @@ def names(catalog: str, schema: str) -> Tables:
     return Tables(base, *(f"{base}.`{table}`" for table in ("raw", "shards", "windows", "late_records", "quarantine")))
 
 
+def table(catalog: str, schema: str, name: str) -> str:
+    """One table's quoted name; refuses what would need quoting, as `names` does."""
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"not a plain SQL identifier: {name!r}")
+    return f"{names(catalog, schema).schema}.`{name}`"
+
+
 def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
     """Creates what is missing; changes nothing that exists."""
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}")
     spark.sql(f"CREATE TABLE IF NOT EXISTS {tables.raw} ({_RAW}) USING DELTA CLUSTER BY (topic, event_time)")
     spark.sql(f"CREATE TABLE IF NOT EXISTS {tables.shards} ({_SHARDS}) USING DELTA")
+    if "gaps" not in spark.table(tables.shards).columns:
+        # A table of an earlier release; what was sealed then keeps null: not known.
+        spark.sql(f"ALTER TABLE {tables.shards} ADD COLUMNS (gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>>)")
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.windows} ({_WINDOWS}) USING DELTA CLUSTER BY (topic, window_start) "
         f"TBLPROPERTIES ('streamgauge.window_minutes' = '{window_minutes}')"
@@ -44,6 +54,11 @@ def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
             f"CREATE VIEW IF NOT EXISTS {tables.quarantine} AS SELECT topic, partition, offset, error AS reason, broker_timestamp, "
             f"record_key, payload, decode(payload, 'UTF-8') AS payload_text FROM {tables.raw} WHERE error IS NOT NULL"
         )
+
+
+def raw_columns() -> str:
+    """The columns of `raw` as CREATE TABLE has them."""
+    return _RAW
 
 
 _RAW = """
@@ -69,7 +84,8 @@ _SHARDS = """
     last_offset BIGINT NOT NULL,
     records BIGINT NOT NULL COMMENT 'fewer than the shard size where the broker left gaps, or while it fills',
     sealed BOOLEAN NOT NULL COMMENT 'nothing can be added any more',
-    sha256 STRING NOT NULL COMMENT 'of the payloads, one behind the other in offset order'
+    sha256 STRING NOT NULL COMMENT 'of the payloads, one behind the other in offset order',
+    gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>> COMMENT 'of a sealed shard: offsets that hold no record (transaction markers, compaction)'
 """
 
 _WINDOWS = """

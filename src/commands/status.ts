@@ -60,7 +60,7 @@ function noted(problems: Problem[], system: string, error: unknown, signal: Abor
 
 async function lastRun({ config, signal }: Context): Promise<Job> {
   const workspace = await connect(config.databricks, { signal });
-  const job = await deployedJob(workspace, config, config.jobs[0]?.key);
+  const job = await deployedJob(workspace, config);
   const [run] = await listRuns(workspace, job.job_id, { limit: 1 });
   const last = run === undefined ? null : {
     id: run.run_id,

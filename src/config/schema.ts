@@ -12,6 +12,9 @@ const topicName = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, 'must 
 const identifier = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, 'must be a plain SQL identifier: letters, digits and "_"');
 const fieldName = z.string().min(1).max(255).regex(/^[^\u0000-\u001f`'"\\.[\]$]+$/u, 'must be a JSON field name without quotes, dots, brackets or "$"');
 
+/** A place for files: what Spark can write, or nothing. */
+const optionalUri = z.string().trim().regex(/^$|^\/Volumes\/[^/]+\/[^/]+\/[^/]+|^[a-z][a-z0-9+.-]*:\/[^\s{}[\]*?,]+$/, 'must be /Volumes/CATALOG/SCHEMA/VOLUME..., a URI such as s3a://bucket/folder, or empty');
+
 /** The pipeline's settings: one key for each variable of databricks.yml that streamgauge reads, in its units. */
 export const pipelineSchema = z
   .object({
@@ -30,6 +33,8 @@ export const pipelineSchema = z
     checkpoint_root: text,
     secret_scope: z.string().regex(/^[\w.@/-]{1,128}$/, 'must be a secret scope name: letters, digits, "-", "_", "@", ".", "/"'),
     index: z.string().regex(/^(?![-_+.])[a-z0-9._-]{1,255}$/, 'must be an Elasticsearch index name: lower case, not starting with "-", "_", "+" or "."'),
+    backup_uri: optionalUri,
+    windows_uri: optionalUri,
     aws_region: z.string().trim(),
     cluster_name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/, 'must be an MSK cluster name: letters, digits and "-", at most 64'),
     kafka_auth: z.enum(['scram', 'iam']),

@@ -99,12 +99,15 @@ export async function findJob(workspace: Workspace, place: Place, wanted: Wanted
   });
 }
 
-/** The deployed job with this key (the only one where no key is given); a usage Failure where the bundle has none such or it is not deployed. */
+/** The job that a verb means which names none. */
+const MAIN_JOB = 'traffic_counter';
+
+/** The deployed job with this key (the only one, or the main one, where no key is given); a usage Failure where the bundle has none such or it is not deployed. */
 export async function deployedJob(workspace: Workspace, config: Config, key?: string): Promise<Job> {
   const who = await me(workspace);
   const place = placeOf(config, who);
   const wanted = wantedJobs(config, who, place);
-  const chosen = key === undefined && wanted.length === 1 ? wanted[0] : wanted.find((job) => job.key === key);
+  const chosen = key === undefined && wanted.length === 1 ? wanted[0] : wanted.find((job) => job.key === (key ?? MAIN_JOB));
   if (chosen === undefined) {
     const keys = wanted.map((job) => job.key).join(', ') || 'none';
     throw new Failure({ code: 'JOB_UNKNOWN', kind: 'usage', message: key === undefined ? `the bundle has several jobs: ${keys}` : `the bundle has no job ${JSON.stringify(key)}`, hint: `Name one of its jobs with --job: ${keys}.` });

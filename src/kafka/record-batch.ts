@@ -3,10 +3,15 @@ export type OutgoingRecord = {
   topic: string;
   key?: string | Uint8Array | null;
   value: string | Uint8Array | null;
-  headers?: Readonly<Record<string, string | Uint8Array>>;
+  /** By name, or as pairs where names may repeat, the order counts, or a value is null. */
+  headers?: Readonly<Record<string, string | Uint8Array>> | readonly RecordHeader[];
+  /** Chosen by the key where it is absent. */
+  partition?: number;
   /** Epoch milliseconds; the time of sending where it is absent. */
   timestamp?: number;
 };
+
+export type RecordHeader = readonly [name: string, value: string | Uint8Array | null];
 
 /** Records of one partition, encoded as they come; grows up to what `appendRecord` is allowed. */
 export type RecordBatch = { buffer: Buffer; length: number; records: number; firstTimestamp: number; maxTimestamp: number };
@@ -98,18 +103,24 @@ function writeBytes(buffer: Buffer, at: number, bytes: string | Uint8Array | nul
   return start + length;
 }
 
-function headersLength(headers: Readonly<Record<string, string | Uint8Array>>): number {
-  const entries = Object.entries(headers);
-  return entries.reduce((sum, [name, value]) => {
-    const nameBytes = Buffer.byteLength(name);
-    const valueBytes = byteLength(value);
-    return sum + varintLength(nameBytes) + nameBytes + varintLength(valueBytes) + valueBytes;
-  }, varintLength(entries.length));
+type Headers = NonNullable<OutgoingRecord['headers']>;
+
+function pairsOf(headers: Headers): readonly RecordHeader[] {
+  return Array.isArray(headers) ? (headers as readonly RecordHeader[]) : Object.entries(headers);
 }
 
-function writeHeaders(buffer: Buffer, at: number, headers: Readonly<Record<string, string | Uint8Array>>): number {
-  const entries = Object.entries(headers);
-  return entries.reduce((next, [name, value]) => writeBytes(buffer, writeBytes(buffer, next, name, Buffer.byteLength(name)), value, byteLength(value)), writeVarint(buffer, at, entries.length));
+function headersLength(headers: Headers): number {
+  const pairs = pairsOf(headers);
+  return pairs.reduce((sum, [name, value]) => {
+    const nameBytes = Buffer.byteLength(name);
+    const valueBytes = byteLength(value);
+    return sum + varintLength(nameBytes) + nameBytes + varintLength(valueBytes) + Math.max(valueBytes, 0);
+  }, varintLength(pairs.length));
+}
+
+function writeHeaders(buffer: Buffer, at: number, headers: Headers): number {
+  const pairs = pairsOf(headers);
+  return pairs.reduce((next, [name, value]) => writeBytes(buffer, writeBytes(buffer, next, name, Buffer.byteLength(name)), value, byteLength(value)), writeVarint(buffer, at, pairs.length));
 }
 
 /** Zigzag, as a double: exact up to 2^52, which any delta of milliseconds and any length is. */

@@ -133,7 +133,9 @@ async function takeGroup(sending: Sending, group: Iterable<OutgoingRecord>): Pro
   let now = Date.now();
   for (const record of group) {
     const topic = sending.topics.get(record.topic) ?? (await openTopic(sending, record.topic));
-    const lane = topic.lanes[topic.partitioner(record.key, record.value?.length ?? 0)] as Lane;
+    const partition = record.partition ?? topic.partitioner(record.key, record.value?.length ?? 0);
+    const lane = topic.lanes[partition];
+    if (lane === undefined) throw new Failure({ code: 'PARTITION_NOT_FOUND', kind: 'usage', message: `topic ${record.topic} has ${topic.lanes.length} partitions, and a record is for partition ${partition}`, hint: 'Give the topic as many partitions as the records come from.' });
     lane.open ??= openBatch(sending);
     if (appendRecord(lane.open, record, now, topic.batchBytes)) continue;
     seal(sending, lane);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
@@ -37,8 +37,10 @@ export function createProject(name: string, variables: Record<string, string | n
   const bundle = readFileSync(join(repository, 'databricks.yml'), 'utf8').replace('name: streamgauge', `name: sg-${name}`);
   writeFileSync(join(folder, 'databricks.yml'), bundle);
   // Job names are shared by a whole workspace.
-  const job = join(folder, 'jobs', 'traffic_counter.job.yml');
-  writeFileSync(job, readFileSync(job, 'utf8').replace('name: traffic_counter [', `name: traffic_counter ${name} [`));
+  for (const file of readdirSync(join(folder, 'jobs'))) {
+    const job = join(folder, 'jobs', file);
+    writeFileSync(job, readFileSync(job, 'utf8').replaceAll(/name: (traffic_\w+) \[/g, `name: $1 ${name} [`));
+  }
   mkdirSync(join(folder, '.streamgauge'));
   const given: Record<string, string> = { ...(inject('environment') as Record<string, string>), ...environment };
   for (const [variable, value] of Object.entries(own)) given[`BUNDLE_VAR_${variable}`] = String(value);

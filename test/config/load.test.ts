@@ -18,11 +18,13 @@ function failureOf(act: () => unknown): Failure {
 }
 
 describe('the product’s own databricks.yml', () => {
+  const mainJob = (target: string) => load(repository, { target }).jobs.find((job) => job.key === 'traffic_counter')?.settings;
+
   it.each(['local', 'dev', 'prod'])('is valid for target %s', (target) => {
     const config = load(repository, { target });
     expect(config.target).toBe(target);
     expect(config.pipeline.topics).toEqual(['traffic_counter']);
-    expect(config.jobs.map((job) => job.key)).toEqual(['traffic_counter']);
+    expect(config.jobs.map((job) => job.key)).toEqual(['backup', 'backup_drill', 'traffic_counter']);
   });
   it('takes the target marked as default', () => {
     expect(load(repository).target).toBe('dev');
@@ -30,12 +32,18 @@ describe('the product’s own databricks.yml', () => {
   it('is found from a folder below it', () => {
     expect(load(`${repository}/src/config`).root).toBe(repository);
   });
+  it.each(['no/scheme', 's3a://bucket/{a,b}', '/Volumes/main', '/tmp/backup'])('refuses %s as a place for files', (uri) => {
+    expect(failureOf(() => load(repository, { vars: [`backup_uri=${uri}`] })).message).toContain('backup_uri: must be /Volumes/');
+  });
+  it.each(['', 's3a://bucket/a/b', 'gs://bucket/a', 'abfss://c@account.dfs.core.windows.net/a', 'hdfs://name:8020/a', 'file:///tmp/a', 'file:/tmp/a', '/Volumes/main/s/v/a'])('takes %j as a place for files', (uri) => {
+    expect(load(repository, { vars: [`windows_uri=${uri}`] }).pipeline.windows_uri).toBe(uri);
+  });
   it('pauses the schedule everywhere but in prod', () => {
-    const status = (target: string) => (load(repository, { target }).jobs[0] as { settings: any }).settings.schedule.pause_status;
+    const status = (target: string) => (mainJob(target) as any).schedule.pause_status;
     expect([status('local'), status('dev'), status('prod')]).toEqual(['PAUSED', 'PAUSED', 'UNPAUSED']);
   });
   it('keeps numbers as numbers and job parameters as text, as the Databricks CLI does', () => {
-    const settings = load(repository, { target: 'prod' }).jobs[0]?.settings as Record<string, any>;
+    const settings = mainJob('prod') as Record<string, any>;
     expect(settings.job_clusters[0].new_cluster.autoscale.max_workers).toBe(4);
     expect(settings.parameters.find((p: { name: string }) => p.name === 'window_minutes').default).toBe('10');
   });

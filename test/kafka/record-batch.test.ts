@@ -10,7 +10,11 @@ const recordArbitrary: fc.Arbitrary<OutgoingRecord> = fc.record(
     topic: fc.constant('t'),
     value: fc.option(bytes),
     key: fc.option(bytes),
-    headers: fc.dictionary(fc.string({ minLength: 1 }), bytes, { maxKeys: 3, noNullPrototype: true }),
+    headers: fc.oneof(
+      fc.dictionary(fc.string({ minLength: 1 }), bytes, { maxKeys: 3, noNullPrototype: true }),
+      // Names may repeat, and a value may be null.
+      fc.array(fc.tuple(fc.constantFrom('a', 'b', '二'), fc.option(bytes)), { maxLength: 4 }),
+    ),
     timestamp: fc.integer({ min: 0, max: 253_402_300_799_999 }),
   },
   { requiredKeys: ['topic', 'value'] },
@@ -31,14 +35,14 @@ describe('record batches', () => {
           key: record.key ?? null,
           value: record.value ?? null,
           timestamp: Number(read.firstTimestamp + record.timestampDelta),
-          headers: record.headers.map(([name, value]) => [String(name), Buffer.from(value ?? '')]),
+          headers: record.headers.map(([name, value]) => [String(name), asBuffer(value)]),
         }));
         expect(found).toEqual(
           records.map((record) => ({
             key: asBuffer(record.key),
             value: asBuffer(record.value),
             timestamp: record.timestamp ?? 1_700_000_000_000,
-            headers: Object.entries(record.headers ?? {}).map(([name, value]) => [name, asBuffer(value)]),
+            headers: (Array.isArray(record.headers) ? record.headers : Object.entries(record.headers ?? {})).map(([name, value]) => [name, asBuffer(value)]),
           })),
         );
         expect(Number(read.maxTimestamp)).toBe(Math.max(...found.map((record) => record.timestamp)));

@@ -1,0 +1,244 @@
+import { createHash } from 'node:crypto';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { Kafka, logLevel, type KafkaConfig, type Message } from 'kafkajs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.ts';
+import { clientAccess } from '../../src/msk/access.ts';
+import { createMerkleTree } from '../../src/traffic/merkle.ts';
+import { createProject, type Project } from './project.ts';
+
+const FROM = Date.UTC(2026, 0, 5);
+const at = (second: number): string => String(FROM + second * 1000);
+
+/** A transaction's records; each transaction leaves a control marker: an offset that holds no record. */
+function transaction(number: number): Message[] {
+  return Array.from({ length: 7 }, (_, n): Message => {
+    const second = number * 7 + n;
+    const payload = second % 11 === 3 ? Buffer.from([0xff, second % 256]) : Buffer.from(JSON.stringify({ timestamp: FROM / 1000 + second * 20, 流量: second * second - 500, key: `site ${second % 2}` }));
+    return {
+      partition: number % 2,
+      key: second % 5 === 0 ? null : Buffer.from([second % 256, 0, 0xfe]),
+      value: second % 13 === 5 ? null : second % 17 === 1 ? Buffer.alloc(0) : payload,
+      timestamp: at(second),
+      headers: second % 3 === 0 ? { trace: [Buffer.from([0, 1, 0xff]), Buffer.from('二')], empty: Buffer.alloc(0) } : {},
+    };
+  });
+}
+
+// The second copy: written once, whole, checked against its hashes, and good for what it is there for.
+describe('backup and restore', () => {
+  let project: Project;
+  let kafka: Kafka;
+  const target = mkdtempSync(join(tmpdir(), 'streamgauge-backup-'));
+  const uri = `file:${target}/copy`;
+  const results: Record<string, any> = {};
+  const objects = (): string[] => globSync('copy/shards/**/*.gz', { cwd: target }).sort();
+  const contents = (): Record<string, string> => Object.fromEntries(objects().map((file) => [file, createHash('sha256').update(readFileSync(join(target, file))).digest('hex')]));
+  const rows = async (sql: string): Promise<any[][]> => (await project.json(['query', sql])).rows;
+  const topics = async (): Promise<string[]> => {
+    const admin = kafka.admin();
+    await admin.connect();
+    const names = await admin.listTopics();
+    await admin.disconnect();
+    return names;
+  };
+
+  async function send(from: number, to: number): Promise<void> {
+    const producer = kafka.producer({ transactionalId: `tx-backup-${from}`, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    for (let number = from; number < to; number += 1) {
+      const running = await producer.transaction();
+      await running.send({ topic: 'traffic_backup', messages: transaction(number) });
+      await running.commit();
+    }
+    await producer.disconnect();
+  }
+
+  beforeAll(async () => {
+    project = createProject('backup', { partitions: 2, shard_size: 10, backup_uri: uri, windows_uri: `file:${target}/windows`, window_minutes: 5 });
+    await project.json(['provision']);
+    const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+    const { brokers, sasl } = await clientAccess(config, 'admin');
+    if (sasl.mechanism !== 'scram-sha-512') throw new Error('the platform speaks SCRAM');
+    const options: KafkaConfig = { brokers: [...brokers], ssl: true, sasl: { mechanism: 'scram-sha-512', username: sasl.username, password: sasl.password.reveal() }, logLevel: logLevel.NOTHING };
+    kafka = new Kafka(options);
+    await send(0, 40);
+    await project.json(['deploy']);
+    results.run = await project.json(['run']);
+    results.firstContents = contents();
+  }, 900_000);
+
+  afterAll(() => rmSync(target, { recursive: true, force: true }));
+
+  it('the job copies every sealed shard, one object each, and again changes nothing', async () => {
+    const [[sealed]] = (await rows('SELECT count(*) FROM shards WHERE sealed')) as [number[]];
+    expect(sealed).toBeGreaterThan(20);
+    expect(objects().length).toBe(sealed);
+    expect(await project.json(['backup'])).toMatchObject({ did: 'backup', backup: { skipped: false, written: 0, adopted: 0 } });
+    expect(contents()).toEqual(results.firstContents);
+  });
+
+  it('offsets without a record are recorded as gaps, exactly those that the broker left out', async () => {
+    const held = await rows('SELECT partition, shard, array_sort(collect_list(offset)) FROM raw GROUP BY ALL');
+    const missing = held.flatMap(([partition, shard, offsets]) => {
+      const there = new Set(offsets.map(Number));
+      return Array.from({ length: 10 }, (_, n) => Number(shard) * 10 + n).filter((offset) => !there.has(offset)).map((offset) => `${partition}/${offset}`);
+    });
+    const recorded = await rows('SELECT partition, explode(gaps) AS gap FROM shards WHERE sealed');
+    const listed = recorded.flatMap(([partition, gap]) => Array.from({ length: Number(gap.last_offset) - Number(gap.first_offset) + 1 }, (_, n) => `${partition}/${Number(gap.first_offset) + n}`));
+    const sealed = new Set((await rows('SELECT partition, shard FROM shards WHERE sealed')).map(([partition, shard]) => `${partition}/${shard}`));
+    const expected = missing.filter((place) => sealed.has(`${place.split('/')[0]}/${Math.floor(Number(place.split('/')[1]) / 10)}`));
+    expect(listed.sort()).toEqual(expected.sort());
+    expect(listed.length).toBeGreaterThan(25);
+  });
+
+  it('an object is what raw holds, byte for byte', async () => {
+    const raw = await rows('SELECT partition, offset, unix_millis(broker_timestamp), base64(record_key), base64(payload), headers FROM raw ORDER BY partition, offset');
+    const expected = new Map(raw.map(([partition, offset, timestamp, key, payload, headers]) => [`${partition}/${offset}`, { offset: Number(offset), timestamp: Number(timestamp), key, headers, payload }]));
+    let seen = 0;
+    for (const file of objects()) {
+      const partition = /partition=(\d+)/.exec(file)?.[1];
+      for (const line of gunzipSync(readFileSync(join(target, file))).toString().trimEnd().split('\n')) {
+        const { sha256, ...record } = JSON.parse(line);
+        expect(record).toEqual(expected.get(`${partition}/${record.offset}`));
+        expect(sha256).toMatch(/^[0-9a-f]{16}$/);
+        seen += 1;
+      }
+    }
+    expect(seen).toBeGreaterThan(200);
+  });
+
+  it('verify: whole, with the Merkle roots that the oracle computes from the ledger, twice the same', async () => {
+    const first = (await project.json(['backup', 'verify'])).verified;
+    expect(first).toMatchObject({ problem_count: 0, problems: [], not_backed_up: 0, unlisted: 0, objects: objects().length });
+    const ledger = await rows('SELECT partition, shard, first_offset, last_offset, records, sha256 FROM shards WHERE sealed ORDER BY partition, shard');
+    for (const { partition, root, ledger_root } of first.partitions) {
+      const tree = createMerkleTree();
+      for (const [p, shard, first, last, records, sha256] of ledger) if (p === partition) tree.add({ shard: BigInt(shard), first: BigInt(first), last: BigInt(last), records: BigInt(records), sha256 });
+      expect([root, ledger_root]).toEqual([tree.root(), tree.root()]);
+    }
+    expect(first.partitions.length).toBe(2);
+    expect((await project.json(['backup', 'verify'])).verified.partitions).toEqual(first.partitions);
+  });
+
+  it('restores to a table: all of it, a range of offsets, a range of time, and what is missing', async () => {
+    const columns = 'topic, partition, offset, broker_timestamp, record_key, payload, to_json(headers), event_time, key, value, error, shard';
+    const differs = async (table: string, where: string): Promise<unknown> => {
+      const sealed = `SELECT r.* FROM raw r JOIN (SELECT topic, partition, shard FROM shards WHERE sealed) USING (topic, partition, shard) WHERE ${where}`;
+      const [[over, under, count]] = (await rows(`SELECT (SELECT count(*) FROM (SELECT ${columns} FROM ${table} EXCEPT ALL SELECT ${columns} FROM (${sealed}))), (SELECT count(*) FROM (SELECT ${columns} FROM (${sealed}) EXCEPT ALL SELECT ${columns} FROM ${table})), (SELECT count(*) FROM ${table})`)) as [number[]];
+      expect(count).toBeGreaterThan(0);
+      return [over, under];
+    };
+    await project.json(['restore', '--to', 'table:whole']);
+    expect(await differs('whole', 'true')).toEqual([0, 0]);
+    await project.json(['restore', '--to', 'table:offsets', '--from', '0:33,1:50', '--until', '75']);
+    expect(await differs('offsets', 'offset >= CASE partition WHEN 0 THEN 33 ELSE 50 END AND offset < 75')).toEqual([0, 0]);
+    const [from, until] = [new Date(FROM + 60_000).toISOString(), new Date(FROM + 100_000).toISOString()];
+    await project.json(['restore', '--to', 'table:minute', '--from', from, '--until', until]);
+    expect(await differs('minute', `broker_timestamp >= '${from}' AND broker_timestamp < '${until}'`)).toEqual([0, 0]);
+    const again = await project.json(['restore', '--to', 'table:minute', '--from', from]);
+    expect(again.thereBefore).toBeGreaterThan(30);
+    expect(await differs('minute', `broker_timestamp >= '${from}'`)).toEqual([0, 0]);
+  });
+
+  it('restores to a topic: payload, key, headers, timestamp and order as they were; a second time it refuses', async () => {
+    const restored = await project.json(['restore', '--to', 'topic:traffic_backup_again']);
+    const consumer = kafka.consumer({ groupId: 'streamgauge-backup-test' });
+    await consumer.connect();
+    await consumer.subscribe({ topic: 'traffic_backup_again', fromBeginning: true });
+    const found: any[] = [];
+    const all = Promise.withResolvers<void>();
+    await consumer.run({ eachMessage: async ({ partition, message }) => {
+      found.push([partition, message.timestamp, message.key?.toString('base64') ?? null, message.value?.toString('base64') ?? null, flat(message.headers ?? {})]);
+      if (found.length === restored.records) all.resolve();
+    } });
+    await all.promise;
+    await consumer.disconnect();
+    const raw = await rows('SELECT r.partition, unix_millis(broker_timestamp), base64(record_key), base64(payload), headers FROM raw r JOIN (SELECT partition, shard FROM shards WHERE sealed) USING (partition, shard) ORDER BY partition, offset');
+    const expected = raw.map(([partition, timestamp, key, payload, headers]) => [partition, String(timestamp), key, payload, (headers ?? []).map((header: any) => [header.key, header.value])]);
+    expect([0, 1].flatMap((partition) => found.filter(([p]) => p === partition))).toEqual(expected);
+    const second = await project.cli(['restore', '--to', 'topic:traffic_backup_again']);
+    expect([second.code, second.stderr]).toEqual([2, expect.stringContaining('holds records already')]);
+    expect((await rows('SHOW TABLES')).map((row) => row[1]).filter((name: string) => name.startsWith('restored_'))).toEqual([]);
+  });
+
+  it('drill: the windows of restored records are those that are published; it says RPO and RTO and leaves nothing behind', async () => {
+    const { drilled } = await project.json(['backup', 'drill']);
+    expect(drilled).toMatchObject({ ok: true, refused: null, compared: { different_records: 0, windows: { different: 0 } } });
+    expect(drilled.compared.windows.equal).toBeGreaterThan(20);
+    const [[alone]] = (await rows('SELECT count(*) FROM raw ANTI JOIN (SELECT topic, partition, shard FROM shards WHERE sealed) USING (topic, partition, shard)')) as [number[]];
+    expect(drilled.compared.unprotected_records).toBe(alone);
+    expect(drilled.compared.rpo_seconds > 0).toBe(alone !== 0);
+    expect(drilled.rtoSeconds).toBeGreaterThan(0);
+    expect((await topics()).filter((name) => name.includes('backup_drill_'))).toEqual([]);
+    expect((await rows('SHOW SCHEMAS')).flat().filter((name) => String(name).includes('s_backup_drill_'))).toEqual([]);
+  });
+
+  it('takes only what is new', async () => {
+    await send(40, 50);
+    await project.json(['run']);
+    const now = contents();
+    expect(Object.keys(now).length).toBeGreaterThan(Object.keys(results.firstContents).length);
+    expect(now).toMatchObject(results.firstContents);
+  });
+
+  it('the windows stand as Parquet, a folder a day, again without a change', async () => {
+    const files = (): string[] => globSync('windows/day=*/*.parquet', { cwd: target }).sort();
+    const first = files();
+    expect(first.length).toBeGreaterThan(0);
+    const different = await rows(`SELECT count(*) FROM (SELECT topic, key, window_start, count, sum, mean, median, stddev_samp, min, max, revision, sequence FROM windows) w FULL JOIN (SELECT topic, key, window_start, count, sum, revision, sequence FROM parquet.\`file:${target}/windows\`) p USING (topic, key, window_start) WHERE NOT (w.count <=> p.count AND w.sum <=> p.sum AND w.revision <=> p.revision AND w.sequence <=> p.sequence)`);
+    expect(different).toEqual([[0]]);
+    await project.json(['run']);
+    expect(files()).toEqual(first);
+  });
+
+  it('adopts what a run left that did not end, and never overwrites another content', async () => {
+    const made = objects().filter((file) => !(file in results.firstContents));
+    expect(made.length).toBeGreaterThan(1);
+    // As if the last run had died between its objects and its manifest.
+    const newest = globSync('copy/manifest/*', { cwd: target }).sort().at(-1) as string;
+    rmSync(join(target, newest), { recursive: true });
+    expect((await project.json(['backup', 'verify'])).verified).toMatchObject({ problem_count: 0, unlisted: made.length, not_backed_up: made.length });
+    const [planted] = made as [string];
+    const good = readFileSync(join(target, planted));
+    const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
+    writeFileSync(join(target, planted), other);
+    const refused = await project.cli(['backup']);
+    expect([refused.code, refused.stderr]).toEqual([4, expect.stringMatching(/another object in this place[^]*shard \d+/)]);
+    expect(readFileSync(join(target, planted)).equals(other)).toBe(true);
+    writeFileSync(join(target, planted), good);
+    expect((await project.json(['backup'])).backup).toMatchObject({ written: 0, adopted: made.length });
+    expect((await project.json(['backup', 'verify'])).verified).toMatchObject({ problem_count: 0, unlisted: 0, not_backed_up: 0 });
+  });
+
+  it('verify names the bad record and the missing one; restore and drill refuse and name the shard', async () => {
+    const [file] = objects().filter((name) => name.includes('partition=1/shard=3/')) as [string];
+    const good = readFileSync(join(target, file));
+    const lines = gunzipSync(good).toString().split('\n');
+    const { offset, payload } = JSON.parse(lines[2] as string);
+    lines[2] = (lines[2] as string).replace(`"payload":${JSON.stringify(payload)}`, '"payload":"e30="');
+    writeFileSync(join(target, file), gzipSync(lines.join('\n')));
+    const [shortened] = objects().filter((name) => name.includes('partition=0/shard=5/')) as [string];
+    const dropped = gunzipSync(readFileSync(join(target, shortened))).toString().split('\n');
+    writeFileSync(join(target, shortened), gzipSync(dropped.toSpliced(4, 1).join('\n')));
+    const { verified } = await project.json(['backup', 'verify'], { code: 6 });
+    expect(verified.problems).toEqual([
+      { topic: 'traffic_backup', partition: 0, shard: 5, problem: expect.stringContaining(`the records with the offsets ${JSON.parse(dropped[4] as string).offset} are missing`) },
+      { topic: 'traffic_backup', partition: 1, shard: 3, problem: expect.stringContaining(`offset is ${offset}`) },
+    ]);
+    writeFileSync(join(target, shortened), gzipSync(dropped.join('\n')));
+    rmSync(join(target, file));
+    const refused = await project.cli(['restore', '--to', 'table:refused']);
+    expect([refused.code, refused.stderr]).toEqual([6, expect.stringContaining('traffic_backup/1 shard 3: its object is missing')]);
+    const { drilled } = await project.json(['backup', 'drill'], { code: 6 });
+    expect(drilled).toMatchObject({ ok: false, refused: expect.stringContaining('traffic_backup/1 shard 3') });
+    expect((await rows('SHOW SCHEMAS')).flat().filter((name) => String(name).includes('s_backup_drill_'))).toEqual([]);
+  });
+});
+
+function flat(headers: Record<string, unknown>): [string, string | null][] {
+  return Object.entries(headers).flatMap(([key, value]) => (Array.isArray(value) ? value : [value]).map((one): [string, string | null] => [key, one === null || one === undefined ? null : Buffer.from(one as Buffer).toString('base64')]));
+}
