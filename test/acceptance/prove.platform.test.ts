@@ -1,0 +1,123 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { elasticsearch } from './elasticsearch.ts';
+import { createProject, type Project } from './project.ts';
+
+const NAME = 'prove2';
+const INDEX = `traffic_windows_${NAME}`;
+
+// What prove says of a right state, and that it names whatever is made wrong in it, at its place.
+describe('prove', () => {
+  let project: Project;
+  let versions: Record<string, number>;
+  let documents: string[];
+
+  const sql = async (statement: string): Promise<any[][]> => (await project.json(['query', statement])).rows;
+  const stages = (certificate: any): Record<string, any> => Object.fromEntries(certificate.differences.map((difference: any) => [difference.stage, difference]));
+
+  beforeAll(async () => {
+    project = createProject(NAME, { partitions: 2 });
+    await project.json(['provision']);
+    await project.json(['produce', '--records', '4000', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T06:00:00Z', '--keys', '2', '--bad-ratio', '0.02', '--seed', '3']);
+    await project.json(['deploy']);
+    await project.json(['run']);
+    await project.json(['export']);
+    versions = (await project.json(['prove'])).tables;
+    const { hits } = await elasticsearch('GET', `/${INDEX}/_search?size=2&sort=sequence:asc`);
+    documents = hits.hits.map((hit: any) => hit._id);
+  }, 600_000);
+
+  describe('after a run', () => {
+    it('is green, counts everything, and is the same when it is done again', async () => {
+      const file = join(project.folder, 'certificate.json');
+      const first = await project.json(['prove', '--out', file]);
+      expect(first).toMatchObject({ proved: true, differences: [] });
+      const [[raw, good, windows, shards]] = (await sql('SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM raw WHERE error IS NULL), (SELECT count(*) FROM windows), (SELECT count(*) FROM shards WHERE sealed)')) as [number[]];
+      const sum = (of: string): number => first.partitions.reduce((total: number, partition: any) => total + partition[of], 0);
+      expect([sum('brokerRecords'), sum('raw'), sum('distinct')]).toEqual([4000, raw, raw]);
+      expect([sum('good'), sum('quarantined')]).toEqual([good, 4000 - (good ?? 0)]);
+      expect(first.windows).toMatchObject({ counted: good, held: 0, waiting: 0, windows, publishedRecords: good });
+      expect(first.documents).toMatchObject({ documents: windows, same: windows, waiting: 0 });
+      expect(first.partitions.reduce((total: number, partition: any) => total + partition.shards.sealed, 0)).toBe(shards);
+      expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(first);
+      const again = await project.json(['prove']);
+      expect([again.sha256, again.partitions]).toEqual([first.sha256, first.partitions]);
+    });
+
+    it('proves a part: two hours of windows, and the offsets of their records', async () => {
+      const part = await project.json(['prove', '--from', '2026-01-05T02:00:00Z', '--to', '2026-01-05T04:00:00Z']);
+      const [[windows, records]] = (await sql("SELECT count(*), CAST(sum(count) AS BIGINT) FROM windows WHERE window_start >= '2026-01-05T02:00:00Z' AND window_start < '2026-01-05T04:00:00Z'")) as [number[]];
+      expect(part).toMatchObject({ proved: true, windows: { windows, counted: records }, documents: { documents: windows, same: windows } });
+      expect(windows).toBe(24);
+    });
+  });
+
+  describe('names what was made wrong', () => {
+    afterEach(async () => {
+      const tables = { raw: 'raw', shards: 'shards', windows: 'windows' };
+      for (const [name, table] of Object.entries(tables)) await sql(`RESTORE TABLE ${table} TO VERSION AS OF ${versions[name]}`);
+    });
+
+    it('a deleted row of raw, by its offset', async () => {
+      const [[partition, offset]] = (await sql('SELECT partition, offset FROM raw WHERE partition = 1 AND error IS NULL AND offset > 300 ORDER BY offset LIMIT 1')) as [number[]];
+      await sql(`DELETE FROM raw WHERE partition = ${partition} AND offset = ${offset}`);
+      const { records, shards, windows } = stages(await project.json(['prove'], { code: 6 }));
+      expect(records).toMatchObject({ partition, offset, more: 0 });
+      expect(records.message).toContain(`offset ${offset} is at the broker and not in raw`);
+      expect(shards).toMatchObject({ partition, shard: Math.floor((offset ?? 0) / 100) });
+      expect(windows).toMatchObject({ field: 'count' });
+    });
+
+    it('an altered value, by its offset and its window', async () => {
+      const [[offset, start, key, value]] = (await sql("SELECT offset, date_trunc('HOUR', event_time), key, value FROM raw WHERE partition = 0 AND error IS NULL AND offset > 150 ORDER BY offset LIMIT 1")) as [any[]];
+      await sql(`UPDATE raw SET value = value + 1 WHERE partition = 0 AND offset = ${offset}`);
+      const { records, windows, shards } = stages(await project.json(['prove'], { code: 6 }));
+      expect(records).toMatchObject({ partition: 0, offset, field: 'value', expected: String(value), found: String(value + 1) });
+      expect(windows).toMatchObject({ field: 'sum', key });
+      expect(windows.windowStart.slice(0, 13)).toBe(String(start).slice(0, 13));
+      expect(shards).toBeUndefined();
+    });
+
+    it('an altered payload, by its offset', async () => {
+      await sql(`UPDATE raw SET payload = encode(replace(decode(payload, 'UTF-8'), ':', ': '), 'UTF-8') WHERE partition = 0 AND offset = (SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 240 AND error IS NULL)`);
+      const [[offset]] = (await sql('SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 240 AND error IS NULL')) as [number[]];
+      const { records, shards, windows } = stages(await project.json(['prove'], { code: 6 }));
+      expect(records).toMatchObject({ partition: 0, offset, field: 'payload' });
+      expect(shards).toMatchObject({ partition: 0, shard: Math.floor((offset ?? 0) / 100) });
+      expect(windows).toBeUndefined();
+    });
+
+    it('a record that stands twice in raw', async () => {
+      await sql('INSERT INTO raw SELECT * FROM raw WHERE partition = 0 AND offset = 77');
+      expect(stages(await project.json(['prove'], { code: 6 })).records).toMatchObject({ partition: 0, offset: 77 });
+    });
+
+    it('a deleted window, an altered median and a shard with another hash, each at its stage', async () => {
+      await sql("DELETE FROM windows WHERE window_start = '2026-01-05T01:20:00Z' AND key = 'site-1'");
+      await sql("UPDATE windows SET median = median + 0.5 WHERE window_start = '2026-01-05T03:00:00Z' AND key = 'site-2'");
+      await sql("UPDATE shards SET sha256 = sha2('x', 256) WHERE partition = 1 AND shard = 2");
+      const certificate = await project.json(['prove'], { code: 6 });
+      const { records, windows, shards, documents: altered } = stages(certificate);
+      expect(records).toBeUndefined();
+      expect(shards).toMatchObject({ partition: 1, shard: 2, more: 0 });
+      expect(windows).toMatchObject({ windowStart: '2026-01-05T01:20:00Z', key: 'site-1', more: 1 });
+      expect(windows.message).toContain('is not published');
+      // The document of the altered window is right, and of the deleted one there is a document too many.
+      expect(altered).toMatchObject({ field: 'median', more: 1 });
+    });
+
+    it('an altered document, by its field, and a deleted one', async () => {
+      const [kept = '', gone = ''] = documents;
+      const before = await elasticsearch('GET', `/${INDEX}/_doc/${encodeURIComponent(kept)}`);
+      await elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=${before._version}&version_type=external_gte`, { ...before._source, max: before._source.max + 1 });
+      const altered = stages(await project.json(['prove'], { code: 6 })).documents;
+      expect(altered).toMatchObject({ document: kept, field: 'max', expected: before._source.max, found: before._source.max + 1, more: 0 });
+      await elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=${before._version}&version_type=external_gte`, before._source);
+      await elasticsearch('DELETE', `/${INDEX}/_doc/${encodeURIComponent(gone)}`);
+      const deleted = stages(await project.json(['prove'], { code: 6 })).documents;
+      expect(deleted).toMatchObject({ document: gone, more: 0 });
+      expect(deleted.message).toContain('is not in the index');
+    });
+  });
+});
