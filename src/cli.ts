@@ -20,6 +20,7 @@ const VERBS: Record<string, () => Promise<Command>> = {
   status: async () => (await import('./commands/status.ts')).status as unknown as Command,
   prove: async () => (await import('./commands/prove.ts')).prove as unknown as Command,
   explain: async () => (await import('./commands/explain.ts')).explain as unknown as Command,
+  quarantine: async () => (await import('./commands/quarantine.ts')).quarantine as unknown as Command,
   destroy: async () => (await import('./commands/destroy.ts')).destroy as unknown as Command,
   local: async () => (await import('./commands/local.ts')).local as unknown as Command,
   demo: async () => (await import('./commands/demo.ts')).demo as unknown as Command,

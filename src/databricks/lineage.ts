@@ -54,7 +54,7 @@ export function shardPayloads(proof: Proof, topic: string, shards: readonly { pa
 export async function revisionsOf(proof: Proof, window: WindowName): Promise<Revision[]> {
   const { sql, tables, versions } = proof;
   const all = (await Array.fromAsync(sql.rows(`DESCRIBE HISTORY ${tables.windows}`))) as { version: bigint; timestamp: string }[];
-  const history = all.filter(({ version }) => version <= versions.windows).reverse();
+  const history = all.filter(({ version }) => version <= versions.windows).toReversed();
   const found: Revision[] = [];
   let upper = history.length - 1;
   for (let row = await windowAt(sql, tables.windows, history[upper]?.version, window); row !== undefined && upper >= 0; ) {

@@ -1,4 +1,4 @@
-import { shardRows, type Extent, type Proof } from '../databricks/proof.ts';
+import { rawRows, shardRows, type Extent, type Proof } from '../databricks/proof.ts';
 import type { Row } from '../databricks/sql.ts';
 import type { PartitionOffsets } from '../kafka/offsets.ts';
 import type { Reader } from '../kafka/read.ts';
@@ -88,7 +88,7 @@ async function compare(walk: Walk, row: Row | undefined, digest: ShardDigest | u
     found.fromShardsOnly += inRaw;
     isExplained = true;
   }
-  if (row !== undefined) checkLedger(walk, row, isExplained);
+  if (row !== undefined) await checkLedger(walk, row, isExplained);
 }
 
 /** The offsets of a shard that both sides can still be asked for. */
@@ -98,7 +98,7 @@ function sliceOf({ side, extent, start }: Walk, shard: bigint): Extent {
   return { topic: extent.topic, partition: extent.partition, first: from > start ? from : start, next: to < extent.next ? to : extent.next };
 }
 
-function checkLedger(walk: Walk, row: Row, isRawRight: boolean): void {
+async function checkLedger(walk: Walk, row: Row, isRawRight: boolean): Promise<void> {
   const { extent: { topic, partition }, found, tree } = walk;
   const shard = row.shard as bigint;
   const differs = (message: string, more: { offset?: bigint } = {}): void =>
@@ -119,8 +119,23 @@ function checkLedger(walk: Walk, row: Row, isRawRight: boolean): void {
   // An open shard may be behind what raw took in since.
   if (!isSealed && big(row.records) > big(row.ledger_records)) return;
   if (row.ledger_records === row.records && row.ledger_sha256 === row.payloads && row.ledger_first === row.first && row.ledger_last === row.last) return;
-  if (big(row.records) < big(row.ledger_records)) return differs(`sealed with ${big(row.ledger_records)} records, raw has ${big(row.records)}`);
+  if (big(row.records) < big(row.ledger_records)) {
+    const lost = walk.shards.first === null ? await firstGap(walk, row) : undefined;
+    return differs(`the table shards has ${big(row.ledger_records)} records of it, raw has ${big(row.records)}${lost === undefined ? '' : `, and lacks offset ${lost}`}`, lost === undefined ? {} : { offset: lost });
+  }
   differs(isRawRight && row.ledger_records === row.records ? 'its payloads have another SHA-256 than the one in the table shards' : `the table shards and raw differ (${big(row.ledger_records)} and ${big(row.records)} records)`);
+}
+
+/** The first offset that `raw` lacks of a shard that had no gaps when it was written down; undefined where it had some. */
+async function firstGap({ side, extent }: Walk, row: Row): Promise<bigint | undefined> {
+  const [first, last] = [row.ledger_first as bigint, row.ledger_last as bigint];
+  if (last - first + 1n !== big(row.ledger_records)) return undefined;
+  let expected = first;
+  for await (const { offset } of rawRows(side.proof, { ...extent, first, next: last + 1n })) {
+    if (offset !== expected) return expected;
+    expected += 1n;
+  }
+  return expected;
 }
 
 function big(cell: Row[string] | undefined): bigint {

@@ -1,10 +1,14 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Kafka, logLevel } from 'kafkajs';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.ts';
+import { clientAccess } from '../../src/msk/access.ts';
 import { elasticsearch } from './elasticsearch.ts';
 import { createProject, type Project } from './project.ts';
 
-const NAME = 'prove2';
+const NAME = 'prove3';
 const INDEX = `traffic_windows_${NAME}`;
 
 // What prove says of a right state, and that it names whatever is made wrong in it, at its place.
@@ -24,7 +28,7 @@ describe('prove', () => {
     await project.json(['run']);
     await project.json(['export']);
     versions = (await project.json(['prove'])).tables;
-    const { hits } = await elasticsearch('GET', `/${INDEX}/_search?size=2&sort=sequence:asc`);
+    const { hits } = JSON.parse(await elasticsearch('GET', `/${INDEX}/_search?size=2&sort=sequence:asc`));
     documents = hits.hits.map((hit: any) => hit._id);
   }, 600_000);
 
@@ -51,6 +55,25 @@ describe('prove', () => {
       expect(part).toMatchObject({ proved: true, windows: { windows, counted: records }, documents: { documents: windows, same: windows } });
       expect(windows).toBe(24);
     });
+  });
+
+  it('explain: where a window comes from, and all its statistics once more', async () => {
+    const explained = await project.json(['explain', '2026-01-05T01:25:00Z', '--key', 'site-1', '--recompute']);
+    const [[count, sum, first, last]] = (await sql("SELECT count(*), sum(value), min(offset), max(offset) FROM raw WHERE key = 'site-1' AND event_time >= '2026-01-05T01:20:00Z' AND event_time < '2026-01-05T01:30:00Z'")) as [number[]];
+    expect(explained).toMatchObject({ id: `traffic_${NAME}/site-1/2026-01-05T01:20:00Z`, window: { count, sum: String(sum), revision: 1 }, tables: versions, document: { version: 1 }, late: [] });
+    expect([Math.min(...explained.shards.map((shard: any) => shard.first)), Math.max(...explained.shards.map((shard: any) => shard.last))]).toEqual([first, last]);
+    expect(explained.shards.reduce((total: number, shard: any) => total + shard.records, 0)).toBe(count);
+    const run = (await project.json(['status'])).job.lastRun;
+    expect(explained.revisions).toMatchObject([{ revision: 1, version: versions.windows, count, run: { id: run.id } }]);
+    const windows = explained.notebooks.find(({ path }: { path: string }) => path.endsWith('/windows'));
+    expect(windows.sha256).toBe(createHash('sha256').update(readFileSync(join(project.folder, 'notebooks/windows.py'))).digest('hex'));
+    expect(explained.recomputed.map(({ field, same }: any) => [field, same])).toEqual(['count', 'sum', 'mean', 'median', 'stddev_samp', 'min', 'max'].map((field) => [field, true]));
+    expect(explained.recomputed[1].typescript).toBe(String(sum));
+  });
+
+  it('explain: a window that is not there is named, with exit code 6', async () => {
+    const { error } = await project.json(['explain', '2027-01-05T01:25:00Z'], { code: 6 });
+    expect(error.code).toBe('WINDOW_NOT_FOUND');
   });
 
   describe('names what was made wrong', () => {
@@ -80,8 +103,8 @@ describe('prove', () => {
     });
 
     it('an altered payload, by its offset', async () => {
-      await sql(`UPDATE raw SET payload = encode(replace(decode(payload, 'UTF-8'), ':', ': '), 'UTF-8') WHERE partition = 0 AND offset = (SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 240 AND error IS NULL)`);
       const [[offset]] = (await sql('SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 240 AND error IS NULL')) as [number[]];
+      await sql(`UPDATE raw SET payload = encode(replace(decode(payload, 'UTF-8'), ':', ': '), 'UTF-8') WHERE partition = 0 AND offset = ${offset}`);
       const { records, shards, windows } = stages(await project.json(['prove'], { code: 6 }));
       expect(records).toMatchObject({ partition: 0, offset, field: 'payload' });
       expect(shards).toMatchObject({ partition: 0, shard: Math.floor((offset ?? 0) / 100) });
@@ -109,15 +132,36 @@ describe('prove', () => {
 
     it('an altered document, by its field, and a deleted one', async () => {
       const [kept = '', gone = ''] = documents;
-      const before = await elasticsearch('GET', `/${INDEX}/_doc/${encodeURIComponent(kept)}`);
-      await elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=${before._version}&version_type=external_gte`, { ...before._source, max: before._source.max + 1 });
+      const before = await elasticsearch('GET', `/${INDEX}/_source/${encodeURIComponent(kept)}`);
+      const put = (source: string): Promise<string> => elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=1&version_type=external_gte`, source);
+      const { max } = JSON.parse(before);
+      await put(before.replace(`"max":${max}`, `"max":${max + 1}`));
       const altered = stages(await project.json(['prove'], { code: 6 })).documents;
-      expect(altered).toMatchObject({ document: kept, field: 'max', expected: before._source.max, found: before._source.max + 1, more: 0 });
-      await elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=${before._version}&version_type=external_gte`, before._source);
+      expect(altered).toMatchObject({ document: kept, field: 'max', expected: max, found: max + 1, more: 0 });
+      await put(before);
       await elasticsearch('DELETE', `/${INDEX}/_doc/${encodeURIComponent(gone)}`);
       const deleted = stages(await project.json(['prove'], { code: 6 })).documents;
       expect(deleted).toMatchObject({ document: gone, more: 0 });
       expect(deleted.message).toContain('is not in the index');
+    });
+
+    it('what retention removed from the broker is proved from the shards, and what is lost there, too', async () => {
+      const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+      const { brokers, sasl } = await clientAccess(config, 'admin');
+      if (sasl.mechanism !== 'scram-sha-512') throw new Error('the platform speaks SCRAM');
+      const admin = new Kafka({ brokers, ssl: true, sasl: { mechanism: 'scram-sha-512', username: sasl.username, password: sasl.password.reveal() }, logLevel: logLevel.NOTHING }).admin();
+      await admin.connect();
+      await admin.deleteTopicRecords({ topic: `traffic_${NAME}`, partitions: [{ partition: 0, offset: '250' }] });
+      await admin.disconnect();
+      const { partitions, differences } = await project.json(['prove'], { code: 6 });
+      // The document that the scenario before deleted.
+      expect(differences.map(({ stage }: any) => stage)).toEqual(['documents']);
+      expect(partitions[0]).toMatchObject({ partition: 0, fromShardsOnly: 250, broker: { start: 250 } });
+      expect(partitions[0].raw).toBe(partitions[0].brokerRecords + 250);
+      await sql('DELETE FROM raw WHERE partition = 0 AND offset = 123');
+      const { shards, records } = stages(await project.json(['prove'], { code: 6 }));
+      expect(records).toBeUndefined();
+      expect(shards).toMatchObject({ partition: 0, shard: 1, offset: 123 });
     });
   });
 });
