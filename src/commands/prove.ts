@@ -12,7 +12,7 @@ import { clientAccess } from '../msk/access.ts';
 import { certify, type Certificate } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
-import { provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
 import { proveWindows } from '../proof/windows.ts';
 import { parseTimestamp } from '../traffic/event.ts';
 import { windowEnd, windowStart } from '../traffic/window.ts';
@@ -90,13 +90,21 @@ async function proveRecords({ progress }: Context, side: Side, { period, offsets
   };
   const gone = known.filter((extent) => !offsets.some(({ topic, partition }) => topic === extent.topic && partition === extent.partition));
   const places = [...offsets, ...gone.map(({ topic, partition, next }) => ({ topic, partition, start: next, end: next }))];
-  const partitions: PartitionProof[] = [];
-  for (const broker of places) {
+  const wanted = places.flatMap((broker) => {
     const extent = extentOf(broker);
-    if (extent === undefined) continue;
-    progress.update(`${broker.topic}/${broker.partition}`);
-    const proved = await provePartition(side, extent, broker, found);
-    partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
+    return extent === undefined ? [] : [{ broker, extent }];
+  });
+  wanted.sort((a, b) => (a.extent.topic === b.extent.topic ? a.extent.partition - b.extent.partition : a.extent.topic < b.extent.topic ? -1 : 1));
+  const shards = openShardRows(side.proof, wanted.map(({ extent }) => extent));
+  const partitions: PartitionProof[] = [];
+  try {
+    for (const { broker, extent } of wanted) {
+      progress.update(`${broker.topic}/${broker.partition}`);
+      const proved = await provePartition(side, { extent, broker, shards }, found);
+      partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
+    }
+  } finally {
+    await shards.close();
   }
   return partitions;
 }

@@ -50,26 +50,30 @@ export async function extents(proof: Proof, period: Period): Promise<Extent[]> {
 }
 
 /**
- * One row a shard, in order: `first`, `last`, `records`, `distinct_records`, `good`, `payloads`, `rows` from `raw`, and what the ledger says of it
- * (`ledger_...`, null where it has no such shard). The rows themselves stay where they are.
+ * One row a shard, in the order of topic, partition and shard: `first`, `last`, `records`, `distinct_records`, `good`, `payloads`, `rows` from `raw`, and
+ * what the ledger says of it (`ledger_...`, null where it has no such shard). The rows themselves stay where they are.
  */
-export function shardRows(proof: Proof, { topic, partition, first, next }: Extent): AsyncGenerator<Row, void, void> {
-  const { shardSize } = proof;
-  return proof.sql.rows(
-    `WITH slices AS (
-       SELECT slice AS shard, array_sort(collect_list(struct(offset, coalesce(hex(payload), '') AS payload, ${LINE} AS line))) AS list, count_if(error IS NULL) AS good
-       FROM (SELECT *, offset DIV ${shardSize} AS slice FROM ${at(proof, 'raw')} WHERE topic = :topic AND partition = :partition AND offset >= :first AND offset < :next)
-       GROUP BY slice
-     ), digests AS (
-       SELECT shard, list[0].offset AS first, list[size(list) - 1].offset AS last, CAST(size(list) AS BIGINT) AS records, CAST(size(array_distinct(list.offset)) AS BIGINT) AS distinct_records, good,
-              sha2(unhex(array_join(list.payload, '')), 256) AS payloads, sha2(array_join(list.line, ''), 256) AS rows
-       FROM slices
-     )
-     SELECT shard, d.* EXCEPT (shard), l.first_offset AS ledger_first, l.last_offset AS ledger_last, l.records AS ledger_records, l.sealed AS ledger_sealed, l.sha256 AS ledger_sha256
-     FROM digests d FULL JOIN (SELECT * FROM ${at(proof, 'shards')} WHERE topic = :topic AND partition = :partition AND last_offset >= :first AND first_offset < :next) l USING (shard)
-     ORDER BY shard`,
-    { topic, partition, first, next },
-  );
+export async function* shardRows(proof: Proof, wanted: readonly Extent[]): AsyncGenerator<Row, void, void> {
+  const { sql, shardSize } = proof;
+  if (wanted.length === 0) return;
+  const anyOf = (condition: (extent: Extent) => string): string => wanted.map((extent) => `(topic = '${extent.topic}' AND partition = ${extent.partition} AND ${condition(extent)})`).join(' OR ');
+  yield* sql.rows(`
+    WITH slices AS (
+      SELECT topic, partition, slice AS shard, count_if(error IS NULL) AS good,
+             array_sort(collect_list(struct(offset, coalesce(hex(payload), '') AS payload, ${LINE} AS line))) AS list
+      FROM (SELECT *, offset DIV ${shardSize} AS slice FROM ${at(proof, 'raw')} WHERE ${anyOf(({ first, next }) => `offset >= ${first} AND offset < ${next}`)})
+      GROUP BY topic, partition, slice
+    ), digests AS (
+      SELECT topic, partition, shard, list[0].offset AS first, list[size(list) - 1].offset AS last, CAST(size(list) AS BIGINT) AS records,
+             CAST(size(array_distinct(list.offset)) AS BIGINT) AS distinct_records, good, sha2(unhex(array_join(list.payload, '')), 256) AS payloads, sha2(array_join(list.line, ''), 256) AS rows
+      FROM slices
+    )
+    SELECT topic, partition, shard, d.* EXCEPT (topic, partition, shard), l.* EXCEPT (topic, partition, shard)
+    FROM digests d FULL JOIN (
+      SELECT topic, partition, shard, first_offset AS ledger_first, last_offset AS ledger_last, records AS ledger_records, sealed AS ledger_sealed, sha256 AS ledger_sha256
+      FROM ${at(proof, 'shards')} WHERE ${anyOf(({ first, next }) => `last_offset >= ${first} AND first_offset < ${next}`)}
+    ) l USING (topic, partition, shard)
+    ORDER BY topic, partition, shard`);
 }
 
 /** The rows of `raw` in a range of offsets, in order: `offset`, `line`, `payload` (base64), and the columns that a difference is named by. */

@@ -29,10 +29,32 @@ export type PartitionProof = {
 };
 
 export type Side = { proof: Proof; reader: Reader; rules: Rules };
+
+/** The shards of many partitions as one result, handed out partition by partition, in the result's order. */
+export type ShardRows = { of(extent: Extent): AsyncGenerator<Row, void, void>; close(): Promise<void> };
+
 type Walk = { side: Side; extent: Extent; start: bigint; tree: MerkleTree; found: PartitionProof; records: Differences; shards: Differences; unledgered: bigint | null };
 
+/** Asks once for the shards of all these partitions, which are to be taken in the order of topic and partition. */
+export function openShardRows(proof: Proof, extents: readonly Extent[]): ShardRows {
+  const rows = shardRows(proof, extents.filter(({ first, next }) => first < next));
+  let ahead: IteratorResult<Row, void> | undefined;
+  return {
+    async *of({ topic, partition }) {
+      for (;;) {
+        ahead ??= await rows.next();
+        if (ahead.done || ahead.value.topic !== topic || Number(ahead.value.partition) !== partition) return;
+        const { value } = ahead;
+        ahead = undefined;
+        yield value;
+      }
+    },
+    close: async () => void (await rows.return()),
+  };
+}
+
 /** One partition: each shard of `raw` against what the broker holds and against the ledger; both are read once, in the order of offsets. */
-export async function provePartition(side: Side, extent: Extent, broker: PartitionOffsets, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
+export async function provePartition(side: Side, { extent, broker, shards }: { extent: Extent; broker: PartitionOffsets; shards: ShardRows }, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
   const { topic, partition } = extent;
   const found: PartitionProof = {
     topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n,
@@ -42,12 +64,11 @@ export async function provePartition(side: Side, extent: Extent, broker: Partiti
   const walk: Walk = { side, extent, start: broker.start > extent.first ? broker.start : extent.first, tree, found, ...differences, unledgered: null };
   const to = extent.next < broker.end ? extent.next : broker.end;
   const digests = shardDigests(side.reader.read({ topic, partition, from: walk.start, to }), side.proof.shardSize, side.rules);
-  const rows = shardRows(side.proof, extent);
+  const rows = shards.of(extent);
   try {
     await merge(walk, rows, digests);
   } finally {
     await digests.return(undefined);
-    await rows.return(undefined);
   }
   found.shards.merkleRoot = tree.root();
   found.quarantined = found.raw - found.good;

@@ -7,7 +7,7 @@ import { openReader, type BrokerRecord, type Reader } from '../../src/kafka/read
 import { clientAccess } from '../../src/msk/access.ts';
 import { createProject } from '../acceptance/project.ts';
 
-const [PLAIN, PACKED, TRANSACTIONS] = ['read_plain', 'read_packed', 'read_transactions'];
+const [PLAIN, PACKED, TRANSACTIONS] = ['read2_plain', 'read2_packed', 'read2_transactions'];
 
 // A reader without a group: every record once, in order, whatever lies between them.
 describe('openReader', () => {
@@ -36,13 +36,13 @@ describe('openReader', () => {
     const producer = kafka.producer();
     await producer.connect();
     await producer.send({ topic: PLAIN as string, messages: [{ key: 'k', value: 'one', headers: { h: 'x' }, timestamp: '1700000000123' }, { value: null }, { value: '' }] });
-    for (let batch = 0; batch < 5; batch += 1) await producer.send({ topic: PLAIN as string, messages: Array.from({ length: 400 }, (_, at) => ({ value: `${batch}/${at} ${'x'.repeat(4000)}` })) });
+    for (let batch = 0; batch < 5; batch += 1) await producer.send({ topic: PLAIN as string, messages: Array.from({ length: 200 }, (_, at) => ({ value: `${batch}/${at} ${'x'.repeat(4000)}` })) });
     await producer.disconnect();
     const all = await read(PLAIN as string);
-    expect(all.map(({ offset }) => offset)).toEqual(Array.from({ length: 2003 }, (_, at) => BigInt(at)));
+    expect(all.map(({ offset }) => offset)).toEqual(Array.from({ length: 1003 }, (_, at) => BigInt(at)));
     expect(all[0]).toMatchObject({ timestampMillis: 1_700_000_000_123, key: Buffer.from('k'), value: Buffer.from('one'), headers: [[Buffer.from('h'), Buffer.from('x')]] });
     expect([all[1]?.value, all[2]?.value]).toEqual([null, Buffer.alloc(0)]);
-    expect((await read(PLAIN as string, 700n, 1203n)).map(({ offset }) => offset)).toEqual(Array.from({ length: 503 }, (_, at) => BigInt(700 + at)));
+    expect((await read(PLAIN as string, 300n, 803n)).map(({ offset }) => offset)).toEqual(Array.from({ length: 503 }, (_, at) => BigInt(300 + at)));
     expect(await read(PLAIN as string, 5n, 5n)).toEqual([]);
   });
 
