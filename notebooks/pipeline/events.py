@@ -30,7 +30,7 @@ def judge(records: DataFrame, fields: dict, max_future_minutes: int) -> DataFram
         .selectExpr("*", f"CASE WHEN _utf8 THEN {usual} END AS _list")
         .selectExpr("*", "CASE WHEN size(_list) = 1 THEN _list[0] END AS _usual")
         .selectExpr(*_columns(kept), f"_usual.`{fields['timestamp']}` AS _t_text", f"_usual.`{fields['value']}` AS _value", f"_usual.`{fields['key']}` AS _key", "_text", "_utf8")
-        .selectExpr("*", f"coalesce(_value IS NOT NULL AND _t_text NOT LIKE '%E%' AND {_plain_key('_key')} AND {_closed('_text')}, false) AS _plain")
+        .selectExpr("*", f"coalesce(_value IS NOT NULL AND _t_text NOT LIKE '%E%' AND _t_text NOT LIKE '%Infinity%' AND {_plain_key('_key')} AND {_closed('_text')}, false) AS _plain")
         .selectExpr("*", f"NOT _plain AND _utf8 AND {_half_character(fields['key'])} AS _half")
         .selectExpr("*", f"CASE WHEN _utf8 AND NOT _plain THEN {_whole_json('_text')} END AS _json")
         .selectExpr("*", *(f"CASE WHEN NOT _plain THEN try_variant_get(_json, \"$['{field}']\", 'variant') END AS _{name[0]}" for name, field in fields.items()))

@@ -24,6 +24,8 @@ export type PartitionProof = {
   quarantined: bigint;
   /** Rows that the broker no longer has (retention, compaction): proved from the ledger of shards alone. */
   fromShardsOnly: bigint;
+  /** Records that name a JSON field twice, and that Spark read another way: kept and hashed as all others, right either way. */
+  ambiguous: bigint;
   offsets: { first: bigint; next: bigint };
   shards: { sealed: number; open: number; merkleRoot: string | null };
 };
@@ -57,7 +59,7 @@ export function openShardRows(proof: Proof, extents: readonly Extent[]): ShardRo
 export async function provePartition(side: Side, { extent, broker, shards }: { extent: Extent; broker: PartitionOffsets; shards: ShardRows }, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
   const { topic, partition } = extent;
   const found: PartitionProof = {
-    topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n,
+    topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n, ambiguous: 0n,
     offsets: { first: extent.first, next: extent.next }, shards: { sealed: 0, open: 0, merkleRoot: null },
   };
   const tree = createMerkleTree();
@@ -103,6 +105,7 @@ async function compare(walk: Walk, row: Row | undefined, digest: ShardDigest | u
   if (!isSame && digest !== undefined) {
     const looked = records.first === null ? await firstDifference(walk.side, sliceOf(walk, shard)) : undefined;
     found.fromShardsOnly += inRaw > BigInt(digest.records) ? inRaw - BigInt(digest.records) : 0n;
+    found.ambiguous += looked?.ambiguous ?? 0n;
     if (looked === undefined || looked.difference !== null) note(records, looked?.difference ?? { stage: 'records', message: '', topic: walk.extent.topic });
     isExplained = looked?.difference === null;
   } else if (!isSame) {

@@ -37,3 +37,6 @@ export const HARD_PAYLOADS: (string | Buffer | null)[] = [
   Buffer.concat([Buffer.from('{"timestamp":1767600000,"流量":1,"key":"'), Buffer.from([0xc3]), Buffer.from('"}')]),
   Buffer.concat([Buffer.from('{"timestamp":1767600000,"流量":1,"key":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
 ];
+
+/** Fields named twice: RFC 8259 leaves open what they mean, and Spark's readers do not do as JavaScript does with each. */
+export const REPEATED_NAMES: string[] = ['{"timestamp":1767600000,"流量":2,"流量":null}', '{"timestamp":1767600000,"流量":1,"流量":"x"}', '{"timestamp":1767600000,"流量":1,"流量":2}', '{"timestamp":1767600000,"流量":2,"a":1,"a":1,"key":"-1"}'];

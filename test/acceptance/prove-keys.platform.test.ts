@@ -9,13 +9,13 @@ import { sendRecords, type OutgoingRecord } from '../../src/kafka/send.ts';
 import { clientAccess } from '../../src/msk/access.ts';
 import { judge } from '../../src/traffic/event.ts';
 import { statistics, type WindowStatistics } from '../../src/traffic/window.ts';
-import { HARD_PAYLOADS } from './hard-payloads.ts';
+import { HARD_PAYLOADS, REPEATED_NAMES } from './hard-payloads.ts';
 import { createProject, type Project } from './project.ts';
 
-const NAME = 'prove-keys2';
-const TOPICS = ['one', 'two', 'three'].map((name) => `traffic_prove_keys2_${name}`);
-const HARD = 'traffic_prove_keys2_hard';
-const INDEX = 'traffic_windows_prove_keys2';
+const NAME = 'prove-keys3';
+const TOPICS = ['one', 'two', 'three'].map((name) => `traffic_prove_keys3_${name}`);
+const HARD = 'traffic_prove_keys3_hard';
+const INDEX = 'traffic_windows_prove_keys3';
 const KEYS = 100;
 const WINDOWS = 24;
 const SEED = 20260105;
@@ -48,7 +48,7 @@ describe('several topics, many keys, any values', () => {
     project = createProject(NAME, { topics: [...TOPICS, HARD].join(','), partitions: 2 });
     await project.json(['provision']);
     config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
-    const report = await sendRecords(await clientAccess(config, 'pipeline'), [...randomRecords(), ...HARD_PAYLOADS.map((value) => ({ topic: HARD, key: 'same', value }))]);
+    const report = await sendRecords(await clientAccess(config, 'pipeline'), [...randomRecords(), ...[...HARD_PAYLOADS, ...REPEATED_NAMES].map((value) => ({ topic: HARD, key: 'same', value }))]);
     if (report.error !== undefined) throw report.error;
     await project.json(['deploy']);
     await project.json(['run']);
@@ -90,9 +90,9 @@ describe('several topics, many keys, any values', () => {
   });
 
   it(`${HARD_PAYLOADS.length} hard payloads: Spark judges each as the oracle does`, () => {
-    expect(hard.length).toBe(HARD_PAYLOADS.length);
+    expect(hard.length).toBe(HARD_PAYLOADS.length + REPEATED_NAMES.length);
     const options = { fields: { timestamp: 'timestamp', value: '流量', key: 'key' }, maxFutureMinutes: config.pipeline.max_future_minutes };
-    const verdicts = hard.map(({ payload, arrived, micros, key, value, error }) => {
+    const verdicts = hard.slice(0, HARD_PAYLOADS.length).map(({ payload, arrived, micros, key, value, error }) => {
       const bytes = payload === null ? null : Buffer.from(String(payload), 'base64');
       const verdict = judge(bytes, { ...options, arrivedAtMillis: Number(arrived) });
       const oracle = 'error' in verdict ? verdict.error : `${verdict.eventTimeMicros} ${verdict.key} ${verdict.value}`;
@@ -102,9 +102,12 @@ describe('several topics, many keys, any values', () => {
     expect(new Set(hard.map(({ error }) => error)).size).toBeGreaterThan(11);
   });
 
-  it('and prove says the same of all of it', async () => {
+  it('and prove says the same of all of it, and counts what may be read one way or the other', async () => {
     const certificate = await project.json(['prove']);
     expect(certificate).toMatchObject({ proved: true, differences: [], windows: { windows: windows.size, waiting: 0 }, documents: { same: windows.size } });
+    const ambiguous = certificate.partitions.reduce((sum: number, partition: any) => sum + partition.ambiguous, 0);
+    expect(ambiguous).toBeGreaterThan(0);
+    expect(ambiguous).toBeLessThanOrEqual(REPEATED_NAMES.length);
     expect(certificate.partitions.length).toBe((TOPICS.length + 1) * 2);
   });
 });
