@@ -12,10 +12,10 @@ import { statistics, type WindowStatistics } from '../../src/traffic/window.ts';
 import { HARD_PAYLOADS, REPEATED_NAMES } from './hard-payloads.ts';
 import { createProject, type Project } from './project.ts';
 
-const NAME = 'prove-keys3';
-const TOPICS = ['one', 'two', 'three'].map((name) => `traffic_prove_keys3_${name}`);
-const HARD = 'traffic_prove_keys3_hard';
-const INDEX = 'traffic_windows_prove_keys3';
+const NAME = 'prove-keys';
+const TOPICS = ['one', 'two', 'three'].map((name) => `traffic_prove_keys_${name}`);
+const HARD = 'traffic_prove_keys_hard';
+const INDEX = 'traffic_windows_prove_keys';
 const KEYS = 100;
 const WINDOWS = 24;
 const SEED = 20260105;

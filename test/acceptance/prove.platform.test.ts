@@ -10,7 +10,7 @@ import { clientAccess } from '../../src/msk/access.ts';
 import { elasticsearch } from './elasticsearch.ts';
 import { createProject, type Project } from './project.ts';
 
-const NAME = 'prove4';
+const NAME = 'prove';
 const INDEX = `traffic_windows_${NAME}`;
 
 // What prove says of a right state, and that it names whatever is made wrong in it, at its place.

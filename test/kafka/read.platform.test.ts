@@ -7,7 +7,7 @@ import { openReader, type BrokerRecord, type Reader } from '../../src/kafka/read
 import { clientAccess } from '../../src/msk/access.ts';
 import { createProject } from '../acceptance/project.ts';
 
-const [PLAIN, PACKED, TRANSACTIONS] = ['read2_plain', 'read2_packed', 'read2_transactions'];
+const [PLAIN, PACKED, TRANSACTIONS] = ['read_plain', 'read_packed', 'read_transactions'];
 
 // A reader without a group: every record once, in order, whatever lies between them.
 describe('openReader', () => {
