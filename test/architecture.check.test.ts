@@ -13,7 +13,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   'errors.ts': { ours: /^$/, packages: /^$/ },
   'poll.ts': { ours: /^errors\.ts$/, packages: /^$/ },
   'command.ts': { ours: /^config\/config\.ts$/, packages: /^yargs$/ },
-  commands: { ours: new RegExp(`^(${ROOMS.join('|')}|traffic|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^csv-parse/ },
+  commands: { ours: new RegExp(`^(${ROOMS.join('|')}|proof|traffic|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^csv-parse/ },
   config: { ours: /^errors\.ts$/, packages: /^(zod|yaml)$/ },
   report: { ours: /^(errors\.ts|command\.ts)$/, packages: /^$/ },
   traffic: { ours: /^$/, packages: /^$/ },
@@ -21,6 +21,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   kafka: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(kafkajs|@platformatic\/kafka|aws-msk-iam-sasl-signer-js)$/ },
   databricks: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^(@databricks\/|apache-arrow(\/|$))/ },
   elasticsearch: { ours: /^(traffic|poll\.ts|errors\.ts|config\/config\.ts)/, packages: /^@elastic\// },
+  proof: { ours: new RegExp(`^(${ROOMS.join('|')}|traffic|errors\\.ts)`), packages: /^$/ },
   input: { ours: /^(traffic|poll\.ts|errors\.ts)/, packages: /^csv-parse$/ },
   local: {
     ours: /^(errors|poll)\.ts$/,

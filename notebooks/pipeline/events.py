@@ -5,6 +5,8 @@ A record with several faults gets the first in the order of the CASE below. Noth
 every conversion is a `try_` one, because one bad record must never stop a stream.
 """
 
+import re
+
 from pyspark.sql import DataFrame
 
 # 9999-01-01T00:00:00Z in epoch microseconds: Spark and Elasticsearch both stop understanding dates soon after.
@@ -28,7 +30,8 @@ def judge(records: DataFrame, fields: dict, max_future_minutes: int) -> DataFram
         .selectExpr("*", f"CASE WHEN _utf8 THEN {usual} END AS _list")
         .selectExpr("*", "CASE WHEN size(_list) = 1 THEN _list[0] END AS _usual")
         .selectExpr(*_columns(kept), f"_usual.`{fields['timestamp']}` AS _t_text", f"_usual.`{fields['value']}` AS _value", f"_usual.`{fields['key']}` AS _key", "_text", "_utf8")
-        .selectExpr("*", f"coalesce(_value IS NOT NULL AND _t_text NOT LIKE '%E%' AND {_plain_key('_key')} AND {_closed('_text')}, false) AS _plain")
+        .selectExpr("*", f"coalesce(_value IS NOT NULL AND _t_text NOT LIKE '%E%' AND _t_text NOT LIKE '%Infinity%' AND {_plain_key('_key')} AND {_closed('_text')}, false) AS _plain")
+        .selectExpr("*", f"NOT _plain AND _utf8 AND {_half_character(fields['key'])} AS _half")
         .selectExpr("*", f"CASE WHEN _utf8 AND NOT _plain THEN {_whole_json('_text')} END AS _json")
         .selectExpr("*", *(f"CASE WHEN NOT _plain THEN try_variant_get(_json, \"$['{field}']\", 'variant') END AS _{name[0]}" for name, field in fields.items()))
         .selectExpr("*", *(f"CASE WHEN NOT _plain THEN schema_of_variant(_{name[0]}) END AS _{name[0]}_type" for name in fields))
@@ -57,7 +60,16 @@ def _columns(names: list[str]) -> list[str]:
 def _plain_key(key: str) -> str:
     """Read as text, these keys are the same whether they stood in quotes or not; others have to be looked at."""
     first = f"substr({key}, 1, 1)"
-    return f"({key} IS NULL OR {key} RLIKE '^(0|[1-9][0-9]{{0,17}})$' OR NOT ({first} BETWEEN '0' AND '9' OR {first} IN ('-', '{{', '[') OR {key} IN ('true', 'false')))"
+    return f"({key} IS NULL OR {key} NOT LIKE '%?%' AND ({key} RLIKE '^(0|[1-9][0-9]{{0,17}})$' OR NOT ({first} BETWEEN '0' AND '9' OR {first} IN ('-', '{{', '[') OR {key} IN ('true', 'false'))))"
+
+
+def _half_character(field: str) -> str:
+    """SQL: the key's text has a surrogate that is no pair (`\\ud800`). Both parsers make a question mark of it, and so the key of another site."""
+    unpaired = r"regexp_replace(regexp_replace(_text, r'\\\\', ''), r'\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '')"
+    half = r"\\u[dD][89a-fA-F]"
+    key = rf'"{re.escape(field)}"[ \t\n\r]*:[ \t\n\r]*"[^"\\]*+(?:\\.[^"\\]*+)*{half}'
+    # Java's regular expressions recurse with each repetition: a long text must not overflow their stack.
+    return f"CASE WHEN length(_text) < 512 THEN {unpaired} RLIKE r'{key}' ELSE {unpaired} RLIKE r'{half}' END"
 
 
 def _time_cases() -> str:
@@ -127,5 +139,5 @@ def _error(max_future_minutes: int) -> str:
         WHEN _micros > {latest} THEN 'timestamp_in_future'
         WHEN ({beyond}) OR {_huge('_v')} THEN 'value_out_of_range'
         WHEN _v_type <> 'BIGINT' THEN 'value_not_integer'
-        WHEN _k_type NOT IN ('STRING', 'BIGINT', 'VOID') THEN 'key_not_text'
+        WHEN _k_type NOT IN ('STRING', 'BIGINT', 'VOID') OR _half AND _k_type = 'STRING' AND try_variant_get(_k, '$', 'string') LIKE '%?%' THEN 'key_not_text'
         END"""

@@ -1,14 +1,14 @@
 import type { Command } from '../command.ts';
 import { apply } from '../databricks/apply.ts';
 import { connect } from '../databricks/client.ts';
-import { observe, plan, wantedDeployment, type Step } from '../databricks/deploy.ts';
+import { observe, plan, wantedDeployment, warningsOf, type Step } from '../databricks/deploy.ts';
 import type { Secret } from '../errors.ts';
 import { Secret as SecretValue } from '../errors.ts';
 import type { KafkaAccess } from '../kafka/connect.ts';
 import { clientAccess } from '../msk/access.ts';
 
 type Options = { dryRun?: boolean };
-type Result = { changed: boolean; dryRun: boolean; workspace: string; folder: string; jobs: { key: string; name: string; id: number | null }[]; steps: Step[] };
+type Result = { changed: boolean; dryRun: boolean; workspace: string; folder: string; jobs: { key: string; name: string; id: number | null }[]; steps: Step[]; warnings: string[] };
 
 /** `streamgauge deploy`: notebooks, job and Kafka credentials to the workspace; only what is not there already. */
 export const deploy: Command<Options, Result> = {
@@ -29,10 +29,12 @@ export const deploy: Command<Options, Result> = {
     progress.update(`reading ${wanted.place.root}`);
     const found = await observe(workspace, wanted);
     const steps = plan(wanted, found);
+    const warnings = warningsOf(wanted, found);
+    for (const warning of warnings) progress.warn(warning);
     const known = Object.fromEntries(Object.entries(found.jobs).map(([key, job]) => [key, job.job_id]));
     const ids = dryRun ? known : await apply(workspace, wanted, found, steps, (step) => progress.update(sentence(step)));
     const jobs = wanted.jobs.map(({ key, settings }) => ({ key, name: settings.name, id: ids[key] ?? null }));
-    return { changed: steps.length > 0, dryRun, workspace: workspace.host, folder: wanted.place.root, jobs, steps };
+    return { changed: steps.length > 0, dryRun, workspace: workspace.host, folder: wanted.place.root, jobs, steps, warnings };
   },
   render({ steps, dryRun, workspace, folder, jobs }) {
     const head = steps.length === 0 ? 'Nothing to do: the workspace is as the bundle says.' : `${dryRun ? 'Would do' : 'Done'}:\n${steps.map((step) => `  ${sentence(step)}`).join('\n')}`;

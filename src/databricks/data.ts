@@ -12,7 +12,7 @@ export async function findTables(config: Config, signal?: AbortSignal): Promise<
     if (!schemas.some((row) => Object.values(row).includes(config.pipeline.schema))) return [];
     const listed = sql.rows(`SHOW TABLES IN \`${config.pipeline.catalog}\`.\`${config.pipeline.schema}\``);
     for await (const row of listed) there.add(String(row.tableName));
-    return [tables.quarantine, tables.windows, tables.lateRecords, tables.shards, tables.raw].filter((name) => there.has(unqualified(name)));
+    return [tables.quarantine, tables.replays, tables.windows, tables.lateRecords, tables.shards, tables.raw].filter((name) => there.has(unqualified(name)));
   } finally {
     await sql.close();
   }

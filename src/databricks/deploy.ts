@@ -135,6 +135,21 @@ export function plan(wanted: Wanted, found: Found): Step[] {
   return [...scopeSteps(wanted.scope, found), ...(needsFolders ? folderSteps(wanted, found) : []), ...uploads, ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
 }
 
+/** What the next run will not do under these settings; empty where there is nothing to say. Pure. */
+export function warningsOf(wanted: Wanted, found: Found): string[] {
+  return wanted.jobs.flatMap(({ key, settings }) => {
+    const [now, next] = [found.jobs[key]?.settings, settings].map(windowMinutes);
+    if (now === undefined || next === undefined || now === next) return [];
+    return [`window_minutes ${now} -> ${next}: the table windows keeps windows of ${now} minutes, and the job refuses to mix them. Set it back, or give the new length a schema, an index and a checkpoint_root of its own.`];
+  });
+}
+
+function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  const parameters = Array.isArray(settings?.parameters) ? (settings.parameters as { name?: unknown; default?: unknown }[]) : [];
+  const found = parameters.find(({ name }) => name === 'window_minutes');
+  return found === undefined ? undefined : String(found.default);
+}
+
 function scopeSteps(wanted: WantedScope, found: Found): Step[] {
   const reason = reasonToPut(wanted, found.secrets ?? []);
   const create: Step[] = found.secrets === undefined ? [{ do: 'create secret scope', scope: wanted.name }] : [];

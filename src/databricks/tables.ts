@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 
 /** Quoted, fully qualified names of the pipeline's tables: `catalog`.`schema`.`table`. */
-export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine', string>>;
+export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine' | 'replays', string>>;
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 
@@ -18,7 +18,7 @@ export function tableNames({ catalog, schema }: Pick<Config['pipeline'], 'catalo
     });
   }
   const named = (table: string): string => `\`${catalog}\`.\`${schema}\`.\`${table}\``;
-  return { raw: named('raw'), shards: named('shards'), windows: named('windows'), lateRecords: named('late_records'), quarantine: named('quarantine') };
+  return { raw: named('raw'), shards: named('shards'), windows: named('windows'), lateRecords: named('late_records'), quarantine: named('quarantine'), replays: named('replays') };
 }
 
 /** Per topic and partition: `next_offset` (one past the highest that `raw` holds), `records`, `bad`. */

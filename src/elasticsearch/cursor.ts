@@ -32,6 +32,13 @@ export async function readCursor(elasticsearch: Elasticsearch, index: string): P
   return { sequence: stored.indexUuid === indexUuid ? found._source.sequence : 0n, stored, indexUuid };
 }
 
+/** Up to which sequence the windows have been carried into this index; 0 where none has. Makes nothing. */
+export async function exportedUpTo(elasticsearch: Elasticsearch, index: string): Promise<bigint> {
+  if (await isMissing(elasticsearch, index)) return 0n;
+  if (await isMissing(elasticsearch, `${index}-cursor`)) return 0n;
+  return (await readCursor(elasticsearch, index)).sequence;
+}
+
 /**
  * Moves the cursor to `sequence`, never backwards, and returns it as it then stands. Whoever else moves it meanwhile is not
  * overwritten: what they reached holds, or ours is put on top of it where it is further.

@@ -57,6 +57,42 @@ export async function* allDocuments(elasticsearch: Elasticsearch, index: string,
   }
 }
 
+/** A document as it is kept: its source to the last digit, its external version. */
+export type KeptDocument = { id: string; version: bigint; seqNo: bigint; source: Record<string, unknown> };
+
+/** Every document of windows that start in the period (epoch milliseconds, `to` exclusive), in the order of `sequence`, in pages; nothing where there is no index. */
+export async function* documentsBySequence(elasticsearch: Elasticsearch, index: string, { from, to }: { from?: number; to?: number }, pageSize = 5000): AsyncGenerator<KeptDocument[], void, undefined> {
+  const path = `/${encodeURIComponent(index)}`;
+  const { status } = await elasticsearch.request(`refreshing ${index}`, { method: 'POST', path: `${path}/_refresh`, accept: [404] });
+  if (status === 404) return;
+  const query = { range: { window_start: { ...(from === undefined ? {} : { gte: from }), ...(to === undefined ? {} : { lt: to }), format: 'epoch_millis' } } };
+  const body = { size: pageSize, query, sort: [{ sequence: 'asc' }], version: true, seq_no_primary_term: true };
+  let page = await elasticsearch.request(`reading ${index}`, { method: 'POST', path: `${path}/_search`, query: { scroll: '5m' }, body });
+  try {
+    for (let found = keptIn(page.text); found.length > 0; found = keptIn(page.text)) {
+      yield found;
+      page = await elasticsearch.request(`reading ${index}`, { method: 'POST', path: '/_search/scroll', body: { scroll: '5m', scroll_id: scrollId(page.text) } });
+    }
+  } finally {
+    await elasticsearch.request('closing the scroll', { method: 'DELETE', path: '/_search/scroll', body: { scroll_id: scrollId(page.text) }, accept: [404] });
+  }
+}
+
+/** One document by its id; undefined where it is not there. */
+export async function documentById(elasticsearch: Elasticsearch, index: string, id: string): Promise<KeptDocument | undefined> {
+  const { status, text } = await elasticsearch.request(`reading ${id}`, { method: 'GET', path: `/${encodeURIComponent(index)}/_doc/${encodeURIComponent(id)}`, accept: [404] });
+  if (status === 404) return undefined;
+  const hit = parseExact(text) as KeptHit;
+  return { id: hit._id, version: hit._version, seqNo: hit._seq_no, source: hit._source };
+}
+
+type KeptHit = { _id: string; _version: bigint; _seq_no: bigint; _source: Record<string, unknown> };
+
+function keptIn(text: string): KeptDocument[] {
+  const { hits } = parseExact(text) as { hits: { hits: KeptHit[] } };
+  return hits.hits.map((hit) => ({ id: hit._id, version: hit._version, seqNo: hit._seq_no, source: hit._source }));
+}
+
 type Hit = { _id: string; _source: Record<string, string | bigint | null> };
 
 function hitsOf(text: string): StoredWindow[] {

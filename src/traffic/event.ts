@@ -46,6 +46,7 @@ const keepNumbers = (_key: string, value: unknown, context?: { source?: string }
 // A byte order mark is no JSON, and ill-formed UTF-8 must not turn into replacement characters.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+const HUGE_SECONDS = '9'.repeat(20);
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 /** 9999-01-01T00:00:00Z: Spark and Elasticsearch both stop understanding dates soon after. */
@@ -63,7 +64,7 @@ export function judge(payload: Uint8Array | string | null, options: JudgeOptions
   if (typeof parsed === 'string') return { error: parsed };
   const { fields } = options;
   const timestamp = own(parsed, fields.timestamp);
-  return judgeParts(timestamp instanceof NumberLiteral ? timestamp.source : timestamp, own(parsed, fields.value), own(parsed, fields.key), options);
+  return judgeParts(timestamp instanceof NumberLiteral ? (isHuge(timestamp) ? HUGE_SECONDS : timestamp.source) : timestamp, own(parsed, fields.value), own(parsed, fields.key), options);
 }
 
 function judgeParts(timestamp: unknown, value: unknown, key: unknown, options: JudgeOptions): Verdict {
@@ -130,8 +131,14 @@ function isTooFarAhead(eventTimeMicros: bigint, options: JudgeOptions): boolean 
   return eventTimeMicros > latestMillis * 1000n;
 }
 
+/** Numbers of this size are known to Spark as doubles only, however they were written: 1E400 is not unreadable, it is too large. */
+function isHuge({ source }: NumberLiteral): boolean {
+  return Math.abs(Number(source)) >= 1e38;
+}
+
 function readInteger(value: unknown): bigint | Reason {
-  if (!(value instanceof NumberLiteral) || !/^-?\d+$/.test(value.source)) return 'value_not_integer';
+  if (!(value instanceof NumberLiteral)) return 'value_not_integer';
+  if (!/^-?\d+$/.test(value.source)) return isHuge(value) ? 'value_out_of_range' : 'value_not_integer';
   // 20 characters hold every 64-bit literal (JSON has no leading zeros); BigInt() of a 900 KB literal would take seconds.
   if (value.source.length > 20) return 'value_out_of_range';
   const integer = BigInt(value.source);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { plan, type Found, type Wanted } from '../../src/databricks/deploy.ts';
+import { plan, warningsOf, type Found, type Wanted } from '../../src/databricks/deploy.ts';
 import { differences } from '../../src/databricks/differences.ts';
 import { bundleFiles, describe as describeFile } from '../../src/databricks/files.ts';
 import { MADE_KEY, fingerprintKey, reasonToPut } from '../../src/databricks/scope.ts';
@@ -148,5 +148,20 @@ describe('files of the bundle', () => {
     await expect(bundleFiles({ root: make({ 'n/a.py': '' }), syncPaths: ['m'] })).rejects.toMatchObject({ code: 'SYNC_PATH_MISSING', exitCode: 2 });
     const twice = make({ 'n/a.py': '# Databricks notebook source', 'n/a.sql': '-- Databricks notebook source' });
     await expect(bundleFiles({ root: twice, syncPaths: ['n'] })).rejects.toMatchObject({ code: 'NOTEBOOK_NAME_TAKEN' });
+  });
+});
+
+describe('warningsOf', () => {
+  const withLength = (minutes: string | number): typeof settings => ({ ...settings, parameters: [{ name: 'topics', default: 't' }, { name: 'window_minutes', default: minutes }] }) as typeof settings;
+  const change = (from: string, to: string | number): string[] =>
+    warningsOf(wanted({ jobs: [{ key: 'traffic', settings: withLength(to) }] }), deployed({ jobs: { traffic: { job_id: 5, settings: withLength(from) } } }));
+
+  it('says that another window length is refused by the job', () => {
+    expect(change('10', 5)).toEqual([expect.stringContaining('window_minutes 10 -> 5')]);
+  });
+
+  it('has nothing to say of the same length, or of a first deployment', () => {
+    expect(change('10', 10)).toEqual([]);
+    expect(warningsOf(wanted(), nothing)).toEqual([]);
   });
 });

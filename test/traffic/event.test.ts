@@ -58,6 +58,8 @@ const bad: [name: string, payload: Uint8Array | null, reason: Reason][] = [
   ['2^63', bytes('{"timestamp":1700000000,"流量":9223372036854775808}'), 'value_out_of_range'],
   ['-2^63 - 1', bytes('{"timestamp":1700000000,"流量":-9223372036854775809}'), 'value_out_of_range'],
   ['900 KB of digits as value', bytes(`{"timestamp":1700000000,"流量":${'9'.repeat(900_000)}}`), 'value_out_of_range'],
+  ['1E400', bytes('{"timestamp":1700000000,"流量":1E400}'), 'value_out_of_range'],
+  ['1E400 as time', bytes('{"timestamp":1E400,"流量":1}'), 'timestamp_out_of_range'],
   ['key object', bytes('{"timestamp":1700000000,"流量":1,"key":{}}'), 'key_not_text'],
   ['fraction as key', bytes('{"timestamp":1700000000,"流量":1,"key":1.5}'), 'key_not_text'],
   ['key false', bytes('{"timestamp":1700000000,"流量":1,"key":false}'), 'key_not_text'],

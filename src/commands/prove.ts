@@ -1,0 +1,173 @@
+import { rename, writeFile } from 'node:fs/promises';
+import type { Block, Command, Context } from '../command.ts';
+import type { Config } from '../config/config.ts';
+import { currentVersions, extents, type Extent, type Period, type Proof } from '../databricks/proof.ts';
+import { openSql, type Sql } from '../databricks/sql.ts';
+import { tableNames } from '../databricks/tables.ts';
+import { openElasticsearch } from '../elasticsearch/connect.ts';
+import { EXIT, Failure } from '../errors.ts';
+import { topicOffsets, type PartitionOffsets } from '../kafka/offsets.ts';
+import { openReader, type Reader } from '../kafka/read.ts';
+import { clientAccess } from '../msk/access.ts';
+import { certify, type Certificate } from '../proof/certificate.ts';
+import type { Differences } from '../proof/difference.ts';
+import { proveDocuments } from '../proof/documents.ts';
+import { openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { proveWindows } from '../proof/windows.ts';
+import { parseTimestamp } from '../traffic/event.ts';
+import { windowEnd, windowStart } from '../traffic/window.ts';
+
+type Options = { from?: string; to?: string; out?: string };
+type Found = Record<'records' | 'shards' | 'windows' | 'documents', Differences>;
+
+/** `streamgauge prove`: broker = raw = windows = documents, record by record; the certificate says so, or names what differs. */
+export const prove: Command<Options, Certificate> = {
+  name: 'prove',
+  summary: 'Prove that nothing was lost: broker = raw = windows = documents, record by record; exit code 6 names what differs.',
+  examples: [
+    ['streamgauge prove -t prod --out certificate.json', 'everything, and a certificate of it'],
+    ['streamgauge prove --from 2026-01-05 --to 2026-01-06', 'the windows of a day, and the offsets of their records'],
+  ],
+  options: {
+    from: { type: 'string', requiresArg: true, describe: 'Start of the first window: ISO 8601 or epoch seconds' },
+    to: { type: 'string', requiresArg: true, describe: 'End of the last window, exclusive' },
+    out: { type: 'string', requiresArg: true, describe: 'Write the certificate (JSON) to this file' },
+  },
+  async run(context, options) {
+    const certificate = await proveAll(context, periodOf(context.config, options));
+    if (options.out !== undefined) await writeCertificate(options.out, certificate);
+    return certificate;
+  },
+  render,
+  exitCode: ({ proved }) => (proved ? EXIT.ok : EXIT.checkFailed),
+};
+
+async function proveAll(context: Context, period: Period): Promise<Certificate> {
+  const { config, progress, signal } = context;
+  const startedAt = performance.now();
+  const found: Found = { records: none(), shards: none(), windows: none(), documents: none() };
+  progress.stage('connect');
+  const opened: { sql?: Sql; reader?: Reader } = {};
+  const elasticsearch = await openElasticsearch(config, signal);
+  try {
+    const access = await clientAccess(config, 'pipeline');
+    const sql = (opened.sql = await openSql(config, signal));
+    const reader = (opened.reader = await openReader(access, signal));
+    const { pipeline } = config;
+    const tables = tableNames(pipeline);
+    const versions = await currentVersions(sql, tables);
+    const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: pipeline.window_minutes, topics: pipeline.topics };
+    // After the tables' versions: what they hold, the broker had by then.
+    const offsets = await topicOffsets(access, pipeline.topics);
+    const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
+    const side: Side = { proof, reader, rules: { fields, maxFutureMinutes: pipeline.max_future_minutes } };
+    const partitions = await proveRecords(context, side, { period, offsets, found });
+    progress.stage('raw = windows');
+    const windows = await proveWindows(proof, period, found.windows);
+    progress.stage('windows = documents');
+    const documents = await proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents);
+    const seconds = (performance.now() - startedAt) / 1000;
+    const times = { from: isoOf(period.from), to: isoOf(period.to) };
+    return certify({ madeAt: new Date().toISOString(), target: config.target, period: times, tables: versions, partitions, windows, documents, seconds, found, isWhole: isWhole(period) });
+  } finally {
+    await opened.reader?.close();
+    await opened.sql?.close();
+    await elasticsearch.close();
+  }
+}
+
+type Records = { period: Period; offsets: PartitionOffsets[]; found: Found };
+
+async function proveRecords({ progress }: Context, side: Side, { period, offsets, found }: Records): Promise<PartitionProof[]> {
+  progress.stage('broker = raw');
+  const known = await extents(side.proof, period);
+  const extentOf = ({ topic, partition, start }: PartitionOffsets): Extent | undefined => {
+    const extent = known.find((candidate) => candidate.topic === topic && candidate.partition === partition);
+    if (!isWhole(period)) return extent;
+    if (extent === undefined) return { topic, partition, first: start, next: start };
+    // What stands at the broker before the first row of raw was lost.
+    return start < extent.first ? { ...extent, first: start } : extent;
+  };
+  const gone = known.filter((extent) => !offsets.some(({ topic, partition }) => topic === extent.topic && partition === extent.partition));
+  const places = [...offsets, ...gone.map(({ topic, partition, next }) => ({ topic, partition, start: next, end: next }))];
+  const wanted = places.flatMap((broker) => {
+    const extent = extentOf(broker);
+    return extent === undefined ? [] : [{ broker, extent }];
+  });
+  wanted.sort((a, b) => (a.extent.topic === b.extent.topic ? a.extent.partition - b.extent.partition : a.extent.topic < b.extent.topic ? -1 : 1));
+  const shards = openShardRows(side.proof, wanted.map(({ extent }) => extent));
+  const partitions: PartitionProof[] = [];
+  try {
+    for (const { broker, extent } of wanted) {
+      progress.update(`${broker.topic}/${broker.partition}`);
+      const proved = await provePartition(side, { extent, broker, shards }, found);
+      partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
+    }
+  } finally {
+    await shards.close();
+  }
+  return partitions;
+}
+
+/** Records that came after the last run: counted by reading, as the others are. */
+async function countWaiting(reader: Reader, { topic, partition, next }: Extent, { start, end }: PartitionOffsets): Promise<bigint> {
+  let count = 0n;
+  for await (const records of reader.read({ topic, partition, from: next > start ? next : start, to: end })) count += BigInt(records.length);
+  return count;
+}
+
+function none(): Differences {
+  return { first: null, count: 0 };
+}
+
+function isWhole({ from, to }: Period): boolean {
+  return from === undefined && to === undefined;
+}
+
+/** The period as whole windows: a window that reaches into it belongs to it. */
+function periodOf({ pipeline }: Config, { from, to }: Options): Period {
+  const minutes = pipeline.window_minutes;
+  const first = from === undefined ? undefined : windowStart(instant('--from', from), minutes);
+  const last = to === undefined ? undefined : windowEnd(windowStart(instant('--to', to) - 1n, minutes), minutes);
+  if (first !== undefined && last !== undefined && first >= last) throw new Failure({ code: 'USAGE', kind: 'usage', message: '--from must lie before --to', hint: 'See `streamgauge prove --help`.' });
+  return { from: first, to: last };
+}
+
+function instant(option: string, text: string): bigint {
+  const micros = parseTimestamp(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
+  if (micros !== undefined && micros >= 0n) return micros;
+  throw new Failure({ code: 'USAGE', kind: 'usage', message: `${option} ${JSON.stringify(text)} is no time`, hint: 'Give ISO 8601 with a zone (2026-05-01T00:00:00Z), a date, or epoch seconds.' });
+}
+
+function isoOf(micros: bigint | undefined): string | null {
+  return micros === undefined ? null : new Date(Number(micros / 1000n)).toISOString();
+}
+
+/** As a whole or not at all. */
+async function writeCertificate(file: string, certificate: Certificate): Promise<void> {
+  const text = JSON.stringify(certificate, (_key, value: unknown) => (typeof value === 'bigint' ? (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(String(value)) : value), 2);
+  try {
+    await writeFile(`${file}.part`, `${text}\n`);
+    await rename(`${file}.part`, file);
+  } catch (error) {
+    throw new Failure({ code: 'FILE_NOT_WRITTEN', kind: 'usage', message: `the certificate cannot be written to ${file}`, hint: 'Give a file in a folder that exists with --out.', cause: error });
+  }
+}
+
+function render({ proved, partitions, windows, documents, equations, differences, tables, sha256, seconds }: Certificate): Block[] {
+  const rows = partitions.map((p) => [p.topic, p.partition, p.brokerRecords, p.fromShardsOnly, p.raw, p.good, p.quarantined, p.waiting, p.shards.sealed, p.shards.merkleRoot?.slice(0, 16) ?? null]);
+  const blocks: Block[] = [{ kind: 'table', columns: ['topic', 'partition', 'at broker', 'shards only', 'in raw', 'good', 'bad', 'waiting', 'sealed shards', 'Merkle root'], rows }];
+  const facts: [string, string | bigint][] = [
+    ['windows', `${windows.windows} published (${windows.revised} revised), ${windows.waitingWindows} not closed yet`],
+    ['records', `${windows.counted} counted, ${windows.held} held late, ${windows.waiting} waiting for their window`],
+    ['documents', `${documents.documents} in ${documents.index}, ${documents.same} the same as their window; ${documents.waiting} windows wait for export`],
+    ['versions', Object.entries(tables).map(([table, version]) => `${table} ${version}`).join(', ')],
+  ];
+  blocks.push({ kind: 'facts', facts });
+  for (const { stage, message, more } of differences) blocks.push({ kind: 'text', text: `! ${stage}: ${message}${more > 0 ? `, and ${more} more` : ''}` });
+  for (const { says, left, right } of equations.filter(({ holds }) => !holds)) blocks.push({ kind: 'text', text: `! ${says}: ${left} and ${right}` });
+  const dropped = partitions.reduce((sum, p) => sum + p.fromShardsOnly, 0n);
+  if (dropped > 0n) blocks.push({ kind: 'text', text: `${dropped} records are no longer at the broker (retention); they are proved from the sealed shards.` });
+  blocks.push({ kind: 'text', text: `${proved ? 'Proved: nothing is lost, nothing is twice.' : 'Not proved.'} Certificate ${sha256.slice(0, 16)}, after ${seconds.toFixed(1)} s.` });
+  return blocks;
+}
