@@ -13,6 +13,7 @@ import { renderBlocks } from './report/text.ts';
 const VERBS: Record<string, () => Promise<Command>> = {
   provision: async () => (await import('./commands/provision.ts')).provision as unknown as Command,
   produce: async () => (await import('./commands/produce.ts')).produce as unknown as Command,
+  plan: async () => (await import('./commands/plan.ts')).plan as unknown as Command,
   deploy: async () => (await import('./commands/deploy.ts')).deploy as unknown as Command,
   run: async () => (await import('./commands/run.ts')).run as unknown as Command,
   export: async () => (await import('./commands/export.ts')).exportWindows as unknown as Command,
