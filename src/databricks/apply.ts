@@ -50,14 +50,17 @@ async function observeAgain(workspace: Workspace, wanted: Wanted, found: Found, 
 /** One file that was written over changed its own folder only: that one is listed. */
 async function treeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found['tree']> {
   const written = steps.filter((step) => step.do === 'upload');
-  const folders = new Set(written.map(({ file }) => file.slice(0, file.lastIndexOf('/'))));
-  const [only] = folders;
-  const files = wanted.files.filter((file) => file.path.startsWith(`${only}/`));
-  const isLeaf = files.every((file) => file.path.lastIndexOf('/') === only?.length);
-  if (folders.size !== 1 || only === undefined || written.length !== steps.length || !isLeaf) return listFiles(workspace, wanted, found.state);
-  const fresh = (await listFolder(workspace, `${wanted.place.files}/${only}`)) ?? [];
-  const prefix = `${wanted.place.files}/${only}/`.replace(/^\/Workspace/, '');
-  return [...found.tree.filter((object) => !object.path.replace(/^\/Workspace/, '').startsWith(prefix)), ...fresh];
+  const folders = [...new Set(written.map(({ path }) => folderOf(path)))];
+  const others = steps.some((step) => step.do === 'delete' || step.do === 'make folder');
+  if (others || folders.length > 1) return listFiles(workspace, wanted, found.state);
+  const fresh = (await Promise.all(folders.map((folder) => listFolder(workspace, folder, 'alone')))).flatMap((objects) => objects ?? []);
+  return [...found.tree.filter((object) => object.object_type === 'DIRECTORY' || folderOf(object.path) !== folderOf(written[0]?.path ?? '')), ...fresh.filter((object) => object.object_type !== 'DIRECTORY')];
+}
+
+/** The workspace spells one folder with and without `/Workspace`; asked for as it was given. */
+function folderOf(path: string): string {
+  const folder = path.slice(0, path.lastIndexOf('/'));
+  return folder.startsWith('/Workspace/') ? folder : `/Workspace${folder}`;
 }
 
 async function doStep(workspace: Workspace, wanted: Wanted, step: WorkspaceStep, jobs: Record<string, number>): Promise<void> {

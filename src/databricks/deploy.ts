@@ -34,13 +34,13 @@ export type WorkspaceStep =
   | { do: 'update job'; key: string; name: string; job_id: number; changes: Difference[] }
   | { do: 'delete job'; key: string; name: string; job_id: number };
 
-/** What the configuration asks for, in this workspace, for this identity. `pending` are secrets whose values are not known yet. */
-export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], pending: readonly string[] = []): Promise<Wanted> {
-  const [who, files] = await Promise.all([me(workspace), bundleFiles(config)]);
+/** What the configuration asks for, in this workspace, for this identity. */
+export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], known?: Me): Promise<Wanted> {
+  const [who, files] = await Promise.all([known ?? me(workspace), bundleFiles(config)]);
   const place = placeOf(config, who);
   const jobs = wantedJobs(config, who, place);
   checkNotebooks(jobs, files, place);
-  return { who, place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets, pending } };
+  return { who, place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets } };
 }
 
 /** A job that names a notebook which is not deployed with it would fail only when it runs. */

@@ -58,11 +58,12 @@ export async function listTree(workspace: Workspace, path: string): Promise<Work
   return (await listFolder(workspace, path)) ?? [];
 }
 
-/** The same; undefined where there is no such folder. */
-export async function listFolder(workspace: Workspace, path: string): Promise<WorkspaceObject[] | undefined> {
+/** The same, or (`alone`) only what stands in the folder itself; undefined where there is no such folder. */
+export async function listFolder(workspace: Workspace, path: string, alone?: 'alone'): Promise<WorkspaceObject[] | undefined> {
   const answer = await orNothing(workspace.request<{ objects?: WorkspaceObject[] }>({ method: 'GET', path: '/api/2.0/workspace/list', query: { path } }));
   if (answer === undefined) return undefined;
   const objects = answer.objects ?? [];
+  if (alone === 'alone') return objects;
   const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => listTree(workspace, folder.path)));
   return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }

@@ -1,7 +1,6 @@
 import type { Context } from '../command.ts';
 import { takeDeployLock } from '../databricks/lock.ts';
 import { placeOf } from '../databricks/bundle.ts';
-import { me } from '../databricks/rest.ts';
 import { agreed } from './agree.ts';
 import { applyPlan, type Applied } from './apply.ts';
 import { observeWorld, openSystems, type Systems, type World } from './observe.ts';
@@ -27,8 +26,7 @@ export async function deployWorld(context: Context, options: DeployOptions): Pro
   const systems = await openSystems(context);
   try {
     if (options.dryRun) return await underLock(context, systems, options);
-    const who = await me(systems.workspace);
-    const lock = await takeDeployLock(systems.workspace, placeOf(context.config, who), who, options.forceLock);
+    const lock = await takeDeployLock(systems.workspace, placeOf(context.config, systems.who), systems.who, options.forceLock);
     try {
       return await underLock(context, systems, options);
     } finally {

@@ -2,7 +2,7 @@ import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { findTables } from '../databricks/data.ts';
 import { observe, wantedDeployment, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
-import { listRuns } from '../databricks/rest.ts';
+import { listRuns, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';
 import { Failure, Secret } from '../errors.ts';
@@ -16,7 +16,7 @@ import { observeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/login
 import type { Observed, Wanted } from './plan.ts';
 
 /** The systems that a deployment talks to; Elasticsearch only where the environment names one. */
-export type Systems = { aws: Aws; workspace: Workspace; elasticsearch: Elasticsearch | undefined; close(): Promise<void> };
+export type Systems = { aws: Aws; workspace: Workspace; who: Me; elasticsearch: Elasticsearch | undefined; close(): Promise<void> };
 
 export type World = { wanted: Wanted; found: Observed };
 
@@ -24,12 +24,12 @@ const SCRAM_SECRETS = ['bootstrap_servers', 'password', 'username'];
 
 /** Clients for every system of the target; nothing is changed, and little is asked yet. */
 export async function openSystems({ config, signal }: Context): Promise<Systems> {
-  const [aws, workspace, elasticsearch] = await Promise.all([
+  const [aws, { connected, who }, elasticsearch] = await Promise.all([
     connectAws(config.awsRegion),
-    connect(config.databricks, { signal }),
+    connect(config.databricks, { signal }).then(async (connected) => ({ connected, who: await me(connected) })),
     config.elasticsearch === undefined ? undefined : openElasticsearch(config, signal),
   ]);
-  return { aws, workspace, elasticsearch, close: async () => elasticsearch?.close() };
+  return { aws, workspace: connected, who, elasticsearch, close: async () => elasticsearch?.close() };
 }
 
 /** Reads everything from broker to index, and what the configuration makes of it. */
@@ -41,7 +41,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
     broker,
     tablesThere(context),
     systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
-    observeWorkspace(context, systems.workspace, broker.then(({ secrets }) => secrets)),
+    observeWorkspace(context, systems, broker.then(({ secrets }) => secrets)),
   ]);
   const wantedTemplate = systems.elasticsearch === undefined ? undefined : (indexTemplate(index) as Record<string, unknown>);
   const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
@@ -57,10 +57,10 @@ export function scopeOf(config: Context['config'], secrets: Record<string, Secre
   return { secrets: {}, pending: config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS };
 }
 
-async function observeWorkspace({ config }: Context, workspace: Workspace, secrets: Promise<unknown>) {
+async function observeWorkspace({ config }: Context, { workspace, who }: Systems, secrets: Promise<unknown>) {
   // Not waited for: what MSK answers is not needed to ask the workspace; but its failure must not be nobody's.
   secrets.catch(() => undefined);
-  const wanted = await wantedDeployment(workspace, config, {});
+  const wanted = await wantedDeployment(workspace, config, {}, who);
   const found = await observe(workspace, wanted);
   const running = await Promise.all(
     Object.entries(found.jobs).map(async ([key, { job_id }]) => (await listRuns(workspace, job_id, { activeOnly: true })).map((run) => ({ key, jobId: job_id, runId: run.run_id }))),
