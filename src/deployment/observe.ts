@@ -53,7 +53,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
 
 /** The secrets of the scope, or the keys that will have values once the broker's part is applied. */
 export function scopeOf(config: Context['config'], secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
-  if (secrets !== undefined) return { secrets, pending: [] };
+  if (secrets !== undefined) return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: [] };
   return { secrets: {}, pending: config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS };
 }
 
@@ -90,6 +90,15 @@ async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound
 export function kafkaSecrets({ brokers, sasl }: KafkaAccess): Record<string, Secret> {
   const servers = { bootstrap_servers: new Secret([...brokers].sort().join(',')) };
   return sasl.mechanism === 'iam' ? servers : { ...servers, username: new Secret(sasl.username), password: sasl.password };
+}
+
+/** For the task that carries windows to Elasticsearch; a job without it is given nothing that it does not need. */
+function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Record<string, Secret> {
+  const exports = jobs.some(({ settings: { tasks } }) => Array.isArray(tasks) && tasks.some((task: { task_key?: unknown } | null) => task?.task_key === 'export'));
+  if (!exports || elasticsearch === undefined) return {};
+  const { url, auth } = elasticsearch;
+  const login: Record<string, Secret> = 'apiKey' in auth ? { elasticsearch_api_key: auth.apiKey } : { elasticsearch_username: new Secret(auth.username), elasticsearch_password: auth.password };
+  return { elasticsearch_url: new Secret(url), ...login };
 }
 
 /** The job makes the tables; a plan only has to know whether there is something to lose. Undefined where no warehouse answers. */

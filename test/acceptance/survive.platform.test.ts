@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { connect, type Workspace } from '../../src/databricks/client.ts';
 import { deployedJob } from '../../src/databricks/deploy.ts';
@@ -41,7 +41,10 @@ beforeAll(async () => {
   config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
   workspace = await connect(config.databricks);
   await project.json(['provision']);
+  await removeDeployed(workspace, await findDeployed(workspace, config));
 });
+
+afterAll(async () => removeDeployed(workspace, await findDeployed(workspace, config)));
 
 describe('a deployment', () => {
   /** What is in the workspace, without ids and times. */
