@@ -1,11 +1,12 @@
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
 import { cpSync, rmSync } from 'node:fs';
+import { manual } from './manual.ts';
 
-// One file for npm's bin and for the Databricks workspace, and beside it what the local platform runs in other processes.
 rmSync('dist', { recursive: true, force: true });
-await build({
-  entryPoints: ['src/cli.ts'],
-  outfile: 'dist/streamgauge.mjs',
+
+const common: BuildOptions = {
+  entryPoints: { streamgauge: 'src/cli.ts' },
+  outExtension: { '.js': '.mjs' },
   bundle: true,
   platform: 'node',
   target: 'node22.22',
@@ -13,13 +14,24 @@ await build({
   // Native parts of the SQL driver, optional to it: compression, and another engine that is not used here.
   external: ['lz4-napi', '@databricks/databricks-sql-kernel-*'],
   minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: 'none',
-  // CommonJS packages inside an ES module still call these.
+  // CommonJS packages inside an ES module still call these; under other names, because some modules declare their own.
+  define: { __filename: '__fileOfBundle', __dirname: '__folderOfBundle' },
   banner: {
-    js: "import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __filename=__toPath(import.meta.url);const __dirname=__pathDirname(__filename);",
+    js: "import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __fileOfBundle=__toPath(import.meta.url);const __folderOfBundle=__pathDirname(__fileOfBundle);",
   },
   logLevel: 'error',
-});
-// Compression of Kafka batches; loaded from this place with the producer, and only then.
-cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', 'dist/native.wasm');
-cpSync('src/local/runtime', 'dist', { recursive: true, filter: (path) => !path.endsWith('.ts') });
+};
+
+// One file for the Databricks workspace; and the same in pieces for npm's bin: a verb loads what it needs, help almost nothing.
+await build({ ...common, outdir: 'dist' });
+await build({ ...common, outdir: 'dist/cli', splitting: true });
+// The bin answers help and plain mistakes from what is written down here, before anything of the program is loaded.
+await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist/cli', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
+
+for (const folder of ['dist', 'dist/cli']) {
+  // Compression of Kafka batches; loaded from this place with the producer, and only then.
+  cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', `${folder}/native.wasm`);
+  cpSync('src/local/runtime', folder, { recursive: true, filter: (path) => !path.endsWith('.ts') });
+}

@@ -10,7 +10,7 @@ export type Parsed =
   | { kind: 'verb'; command: Command; options: Record<string, unknown>; json: boolean }
   | { kind: 'text'; text: string };
 
-const GLOBAL: Record<string, Options> = {
+export const GLOBAL: Record<string, Options> = {
   target: { alias: 't', type: 'string', requiresArg: true, describe: 'Target of databricks.yml', group: 'Everywhere:' },
   var: { type: 'array', string: true, requiresArg: true, describe: 'Set a variable of databricks.yml: name=value', group: 'Everywhere:' },
   json: { type: 'boolean', describe: 'Print the result as JSON', group: 'Everywhere:' },
@@ -84,7 +84,7 @@ function checked(command: Command, given: Record<string, unknown>): Record<strin
 }
 
 /** Options are named as their fields are in code; on the command line they are written with dashes. */
-function dashed(name: string): string {
+export function dashed(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

@@ -10,7 +10,7 @@ import { createProgress } from './report/progress.ts';
 import { renderBlocks } from './report/text.ts';
 
 /** One verb, one module, loaded only when it is asked for: starting up must not cost what the verb does not use. */
-const VERBS: Record<string, () => Promise<Command>> = {
+export const VERBS: Record<string, () => Promise<Command>> = {
   provision: async () => (await import('./commands/provision.ts')).provision as unknown as Command,
   produce: async () => (await import('./commands/produce.ts')).produce as unknown as Command,
   plan: async () => (await import('./commands/plan.ts')).plan as unknown as Command,
@@ -96,8 +96,8 @@ function interrupted(error: unknown): Failure {
   return new Failure({ code: 'INTERRUPTED', kind: 'interrupted', message: 'interrupted', cause: error });
 }
 
-/** Ctrl-C once asks the verb to stop cleanly; a second time the system's own default ends the process. */
-async function start(): Promise<void> {
+/** The whole program. Ctrl-C once asks the verb to stop cleanly; a second time the system's own default ends the process. */
+export async function start(): Promise<void> {
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => abort.abort());
   // A reader that went away (`| head`) is not an error of ours.

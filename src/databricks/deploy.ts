@@ -148,7 +148,8 @@ export function plan(wanted: Wanted, found: Found): WorkspaceStep[] {
 
 function scopeSteps(wanted: WantedScope, found: Found): WorkspaceStep[] {
   const reason = reasonToPut(wanted, found.secrets ?? []);
-  const create: WorkspaceStep[] = found.secrets === undefined ? [{ do: 'create secret scope', scope: wanted.name }] : [];
+  // An empty scope is what a deployment left that was killed between making the scope and marking it.
+  const create: WorkspaceStep[] = (found.secrets ?? []).length === 0 ? [{ do: 'create secret scope', scope: wanted.name }] : [];
   if (reason === undefined) return create;
   return [...create, { do: 'put secrets', scope: wanted.name, keys: [...new Set([...Object.keys(wanted.secrets), ...(wanted.pending ?? [])])].sort(), stale: fingerprintKeys(found.secrets ?? []), reason }];
 }
