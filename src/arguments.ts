@@ -19,6 +19,7 @@ export const GLOBAL: Record<string, Options> = {
 /** Reads argv with yargs, loading only the verb it names; every mistake is a usage Failure that names the help to read. */
 export async function parseArguments(argv: readonly string[], verbs: Record<string, Loader>): Promise<Parsed> {
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-v')) return { kind: 'text', text: packageJson.version };
+  if (argv.length === 0) return parseArguments(['--help'], verbs);
   const { default: yargs } = await import('yargs');
   const named = argv.find((argument) => !argument.startsWith('-'));
   const loader = named === undefined ? undefined : verbs[named];
@@ -38,7 +39,6 @@ export async function parseArguments(argv: readonly string[], verbs: Record<stri
   await parser.parseAsync([...argv], {}, (_error: unknown, _argv: unknown, output: string) => void (text = output));
   if (text !== '' && (asked.includes('--help') || asked.includes('-h'))) return { kind: 'text', text };
   if (chosen === undefined) {
-    if (argv.length === 0) return { kind: 'text', text: await parser.getHelp() };
     throw usage(`there is no verb ${JSON.stringify(named ?? argv[0])}`, undefined);
   }
   const options = checked(chosen.command, chosen.options);

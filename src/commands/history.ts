@@ -17,7 +17,7 @@ export const history: Command<Record<string, never>, Result> = {
     const workspace = await connect(config.databricks, { signal });
     const place = placeOf(config, await me(workspace));
     const { history: kept = [] } = await readState(workspace, place);
-    return { folder: place.root, deployments: kept.toReversed().map(({ files, jobs: _, ...deployment }) => ({ ...deployment, files: Object.keys(files).length })) };
+    return { folder: place.root, deployments: kept.toReversed().map(entryOf) };
   },
   render({ deployments, folder }) {
     if (deployments.length === 0) return [{ kind: 'text', text: `Nothing was deployed to ${folder} yet.` }];
@@ -25,3 +25,8 @@ export const history: Command<Record<string, never>, Result> = {
     return [{ kind: 'table', columns: ['number', 'at', 'by', 'steps', 'first'], rows }];
   },
 };
+
+function entryOf(kept: Deployment): Result['deployments'][number] {
+  const { jobs: _, files, ...deployment } = kept;
+  return { ...deployment, files: Object.keys(files).length };
+}

@@ -117,7 +117,7 @@ async function retry(context: Context, workspace: Workspace, jobId: number, opti
 async function statusOf(workspace: Workspace, runId: number): Promise<Ended | GoingOn> {
   const found = await getRun(workspace, runId);
   if (outcomeOf(found.state) !== undefined) return { asked: 'status', job: found.run_name ?? null, reattached: false, ...(await reportOf(workspace, found)) };
-  const tasks = tasksOf(found).map(({ outcome: _, message: __, ...task }) => task);
+  const tasks = tasksOf(found).map(({ task, runId: id, state, attempt, seconds }) => ({ task, runId: id, state, attempt, seconds }));
   return { asked: 'status', job: found.run_name ?? null, runId, page: found.run_page_url, state: found.state.life_cycle_state ?? 'UNKNOWN', tasks, reattached: false };
 }
 

@@ -49,7 +49,8 @@ function wantedHash({ wanted: { pipeline, workspace, template } }: World): strin
   return sha256(stable({ pipeline, files, jobs: workspace.jobs, place: workspace.place, template }));
 }
 
-function foundHash({ found: { activeRuns: _, ...found } }: World): string {
+function foundHash(world: World): string {
+  const { activeRuns: _, ...found } = world.found;
   // A cluster that is patched meanwhile serves all the same.
   const cluster = found.cluster && { ...found.cluster, state: ['CREATING', 'DELETING', 'FAILED'].includes(found.cluster.state) ? found.cluster.state : 'serving' };
   return sha256(stable({ ...found, cluster }));

@@ -15,7 +15,6 @@ const held = () => nock(HOST).get('/api/2.0/workspace/export').query(true).reply
 
 beforeEach(() => nock.disableNetConnect());
 afterEach(() => {
-  expect(nock.pendingMocks()).toEqual([]);
   nock.cleanAll();
   nock.enableNetConnect();
 });
@@ -34,6 +33,7 @@ describe('the deploy lock', () => {
     nock(HOST).get('/api/2.0/workspace/export').query(true).reply(200, body);
     nock(HOST).post('/api/2.0/workspace/delete', { path: `${place.state}/deploy.lock`, recursive: false }).reply(200, {});
     await withToken(async () => lock.release(await testWorkspace()));
+    expect(nock.pendingMocks()).toEqual([]);
   });
 
   it('makes its folder where that is missing', async () => {
@@ -41,6 +41,7 @@ describe('the deploy lock', () => {
     nock(HOST).post('/api/2.0/workspace/mkdirs', { path: place.state }).reply(200, {});
     create().reply(200, {});
     await take(false);
+    expect(nock.pendingMocks()).toEqual([]);
   });
 
   it('of another is named with owner and age, and left alone', async () => {
@@ -56,5 +57,6 @@ describe('the deploy lock', () => {
     const lock = await take(true);
     held();
     await withToken(async () => lock.release(await testWorkspace()));
+    expect(nock.pendingMocks()).toEqual([]);
   });
 });
