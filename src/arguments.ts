@@ -14,6 +14,7 @@ export const GLOBAL: Record<string, Options> = {
   target: { alias: 't', type: 'string', requiresArg: true, describe: 'Target of databricks.yml', group: 'Everywhere:' },
   var: { type: 'array', string: true, requiresArg: true, describe: 'Set a variable of databricks.yml: name=value', group: 'Everywhere:' },
   json: { type: 'boolean', describe: 'Print the result as JSON', group: 'Everywhere:' },
+  events: { type: 'boolean', describe: 'Say progress as JSON, one event a line, on stderr', group: 'Everywhere:' },
 };
 
 /** Reads argv with yargs, loading only the verb it names; every mistake is a usage Failure that names the help to read. */

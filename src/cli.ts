@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command, Context } from './command.ts';
 import { parseArguments } from './arguments.ts';
 import { EXIT, Failure } from './errors.ts';
+import { createEvents } from './report/events.ts';
 import { failureJson, renderFailure } from './report/failure.ts';
 import { renderJson } from './report/json.ts';
 import { createProgress } from './report/progress.ts';
@@ -42,9 +43,11 @@ export async function main(argv: readonly string[], streams: Streams, signal: Ab
   } catch (error) {
     const shown = signal.aborted ? interrupted(error) : error;
     // A person reads stderr, a script stdout: with --json there is one document on stdout whatever happens.
-    streams.stderr.write(`${renderFailure(shown)}\n`);
+    const exitCode = shown instanceof Failure ? shown.exitCode : EXIT.unexpected;
+    if (argv.includes('--events')) createEvents(streams.stderr, argv.find((word) => !word.startsWith('-')) ?? '').finish(exitCode, failureJson(shown).error);
+    else streams.stderr.write(`${renderFailure(shown)}\n`);
     if (asJson) streams.stdout.write(`${JSON.stringify(failureJson(shown))}\n`);
-    return shown instanceof Failure ? shown.exitCode : EXIT.unexpected;
+    return exitCode;
   }
 }
 
@@ -58,13 +61,16 @@ async function runVerb({ command, options, json }: Invocation, { stdout, stderr 
     vars: (options.var as string[] | undefined) ?? [],
     needsEnvironment: command.makesEnvironment !== true,
   });
-  const progress = createProgress({ sink: stderr, animate: stderr.isTTY && !config.ci });
+  const events = options.events === true ? createEvents(stderr, command.name) : undefined;
+  const progress = events ?? createProgress({ sink: stderr, animate: stderr.isTTY && !config.ci });
   const context: Context = { config, progress, signal };
   try {
     const result = await command.run(context, options);
     progress.end();
     await write(stdout, json ? (command.json?.(result) ?? [`${renderJson(result)}\n`]) : rendered(command, result));
-    return command.exitCode?.(result) ?? EXIT.ok;
+    const exitCode = command.exitCode?.(result) ?? EXIT.ok;
+    events?.finish(exitCode);
+    return exitCode;
   } finally {
     progress.end();
   }

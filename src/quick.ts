@@ -15,7 +15,7 @@ export function quickAnswer(argv: readonly string[], manual: Manual): QuickAnswe
   const own = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
   const [first] = own;
   // In JSON a mistake is another document; and help between other flags is the whole program's to judge.
-  if (own.includes('--json')) return undefined;
+  if (own.includes('--json') || own.includes('--events')) return undefined;
   if (argv.length === 0) return { stream: 'stdout', text: manual.help, code: 0 };
   if (argv.length === 1 && (first === '--version' || first === '-v')) return { stream: 'stdout', text: manual.version, code: 0 };
   if (argv.length === 1 && isHelp(first)) return { stream: 'stdout', text: manual.help, code: 0 };
