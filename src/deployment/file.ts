@@ -51,9 +51,10 @@ function wantedHash({ wanted: { pipeline, workspace, template } }: World): strin
 
 function foundHash(world: World): string {
   const { activeRuns: _, ...found } = world.found;
-  // A cluster that is patched meanwhile serves all the same.
-  const cluster = found.cluster && { ...found.cluster, state: ['CREATING', 'DELETING', 'FAILED'].includes(found.cluster.state) ? found.cluster.state : 'serving' };
-  return sha256(stable({ ...found, cluster }));
+  // A cluster that is patched meanwhile serves all the same, and others may tag it; Kafka lists rights in any order.
+  const { tags: _tags, state, ...cluster } = found.cluster ?? { tags: {}, state: 'none' };
+  const serving = ['CREATING', 'DELETING', 'FAILED', 'none'].includes(state) ? state : 'serving';
+  return sha256(stable({ ...found, cluster: { ...cluster, state: serving }, rights: found.rights.map(stable).sort() }));
 }
 
 function sha256(text: string): string {

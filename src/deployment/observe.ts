@@ -83,7 +83,9 @@ async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound
     topics: await findTopics(admin, config.pipeline.topics),
     rights: scram ? await findRights(admin, ROLES.map((role) => usernameOf(name, role))) : [],
   }));
-  return { cluster, logins, ...inside, secrets };
+  // Others may share the users and the cluster: their topics' rights are not this deployment's world.
+  const rights = inside.rights.filter(({ resource, name: topic }) => resource !== 'topic' || topic === '*' || config.pipeline.topics.includes(topic));
+  return { cluster, logins, topics: inside.topics, rights, secrets };
 }
 
 /** What the notebooks read from the secret scope; MSK names the brokers in any order. */

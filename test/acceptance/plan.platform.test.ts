@@ -73,7 +73,7 @@ describe('history', () => {
     const vars = ['--var', 'partitions=2'];
     await project.json(['deploy', ...vars]);
     const before = (await project.json(['history'])).deployments[0].number;
-    writeFileSync(notebook('windows'), NOTEBOOK.replace('a', 'b'));
+    writeFileSync(notebook('windows'), NOTEBOOK.replace('"a"', '"b"'));
     await project.json(['deploy', ...vars, '--var', 'max_workers=7']);
     const back = await project.json(['rollback', String(before), ...vars, '--yes']);
     expect(brief(back)).toEqual(['change notebook: safe', 'change job: safe']);
@@ -94,7 +94,7 @@ describe('a run that goes on', () => {
     await project.json(['deploy', ...vars]);
     const { runId } = await project.json(['run', '--detach', '--param', 'late_policy=hold', ...vars]);
     expect(await project.json(['deploy', ...vars])).toMatchObject({ changed: false, restarted: [] });
-    writeFileSync(notebook('windows'), NOTEBOOK.replace('a', 'c'));
+    writeFileSync(notebook('windows'), NOTEBOOK.replace('"a"', '"c"'));
     const deployed = await project.json(['deploy', ...vars]);
     expect(brief(deployed)).toEqual(['change notebook: safe', 'restart run: restarts stream']);
     expect((await project.json(['run', 'status', String(runId)], { code: 130 })).outcome.state).toBe('CANCELED');
@@ -169,7 +169,7 @@ describe('whatever the configuration', () => {
   it('after a deployment the plan is empty; A, B, A leaves nothing for A', async () => {
     const configurations = fc.record({ retention: fc.integer({ min: 1, max: 9 }), window: fc.constantFrom(5, 10, 60), workers: fc.integer({ min: 1, max: 9 }), code: fc.constantFrom('x', 'y') });
     const arrange = (given: { retention: number; window: number; workers: number; code: string }): string[] => {
-      writeFileSync(notebook('windows'), NOTEBOOK.replace('a', given.code));
+      writeFileSync(notebook('windows'), NOTEBOOK.replace('"a"', `"${given.code}"`));
       return ['--var', 'partitions=2', '--var', `retention_hours=${given.retention}`, '--var', `window_minutes=${given.window}`, '--var', `max_workers=${given.workers}`];
     };
     await fc.assert(
