@@ -55,7 +55,16 @@ function indexSteps({ pipeline, template }: Wanted, found: Observed): Step[] {
 
 /** What differs and stays: a running cluster and a topic's copies are not changed by a deployment, so what stands there wins. */
 export function driftOf({ pipeline }: Wanted, { cluster, topics }: Observed): Drift[] {
-  const ofCluster = cluster === undefined || cluster.brokers === 0 || cluster.brokers === pipeline.broker_count ? [] : [{ thing: 'cluster', name: cluster.name, field: 'brokers', found: cluster.brokers, wanted: pipeline.broker_count, wins: 'the cluster: a deployment resizes none' }];
+  const fields: [field: string, found: unknown, wanted: unknown][] = [
+    // A serverless cluster has none.
+    ['brokers', cluster?.brokers === 0 ? undefined : cluster?.brokers, pipeline.broker_count],
+    ['Kafka version', cluster?.kafkaVersion, pipeline.kafka_version],
+    ['instance type', cluster?.instanceType, pipeline.broker_instance_type],
+    ['storage in GiB', cluster?.storageGib, pipeline.broker_storage_gib],
+  ];
+  const ofCluster = fields
+    .filter(([, there, wanted]) => there !== undefined && there !== wanted)
+    .map(([field, there, wanted]) => ({ thing: 'cluster', name: pipeline.cluster_name, field, found: there, wanted, wins: 'the cluster: a deployment changes none that runs' }));
   const ofTopics = topics
     .filter((topic) => pipeline.topics.includes(topic.name) && topic.replicationFactor !== pipeline.replication_factor)
     .map((topic) => ({ thing: 'topic', name: topic.name, field: 'replication factor', found: topic.replicationFactor, wanted: pipeline.replication_factor, wins: 'the topic: moving copies is kafka-reassign-partitions\' work' }));

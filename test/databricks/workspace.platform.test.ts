@@ -98,6 +98,14 @@ describe('deploy', () => {
     expect(mine.map((job) => job.job_id)).toEqual([before.job_id]);
   });
 
+  it('that did not take is an error: the workspace is read again', async () => {
+    const deaf: Workspace = { ...workspace, request: async <T>(call: Parameters<Workspace['request']>[0]) => (call.path.endsWith('/jobs/reset') ? ({} as T) : workspace.request<T>(call)) };
+    const wanted = await wantedDeployment(deaf, load(['window_minutes=60']), secrets);
+    const found = await observe(deaf, wanted);
+    await expect(apply(deaf, wanted, found, plan(wanted, found), () => undefined)).rejects.toMatchObject({ code: 'APPLY_DID_NOT_TAKE', exitCode: 4, message: expect.stringContaining('update job') });
+    expect(await deploy()).toEqual([]);
+  });
+
   it('writes credentials when they changed here or there, and keeps none in what it says', async () => {
     const other = { ...secrets, password: new Secret('another') };
     const steps = await deploy({ secrets: other });

@@ -49,6 +49,8 @@ describe('one plan from broker to index', () => {
     const found = deployed();
     const topics = found.topics.map((topic) => ({ ...topic, replicationFactor: 3 }));
     expect(planDeployment(wantedOf(), { ...found, topics })).toEqual([]);
+    const cluster = found.cluster && { ...found.cluster, kafkaVersion: '3.6.0', brokers: 6 };
+    expect(driftOf(wantedOf(), { ...found, cluster }).map(({ field }) => field)).toEqual(['brokers', 'Kafka version']);
     expect(driftOf(wantedOf(), { ...found, topics })).toMatchObject([{ thing: 'topic', field: 'replication factor', found: 3, wanted: 1, wins: expect.stringMatching(/^the topic/) }]);
   });
 
