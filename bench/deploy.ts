@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { median, type Measured, type Setting } from './setting.ts';
 
 const ROUNDS = 7;
-const program = fileURLToPath(new URL('../dist/cli/start.mjs', import.meta.url));
+const program = fileURLToPath(new URL('../dist/start.mjs', import.meta.url));
 
 /** Counts what goes to the workspace, by loading this into the controller. */
 const COUNTER = `import{channel}from'node:diagnostics_channel';import{appendFileSync}from'node:fs';
@@ -14,7 +14,7 @@ channel('undici:request:create').subscribe(()=>appendFileSync(process.env.REQUES
 
 /** A deployment as CI pays for it, with the built program: planning, doing nothing, one changed notebook; and help against bare Node. */
 export async function run({ root, log }: Setting): Promise<Measured[]> {
-  if (!existsSync(program)) await timed([fileURLToPath(new URL('../scripts/build.ts', import.meta.url))], join(program, '../../..'));
+  if (!existsSync(program)) await timed([fileURLToPath(new URL('../scripts/build.ts', import.meta.url))], join(program, '../..'));
   const folder = mkdtempSync(join(tmpdir(), 'bench-deploy-'));
   try {
     writeFileSync(join(folder, 'count.mjs'), COUNTER);

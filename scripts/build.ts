@@ -24,14 +24,10 @@ const common: BuildOptions = {
   logLevel: 'error',
 };
 
-// One file for the Databricks workspace; and the same in pieces for npm's bin: a verb loads what it needs, help almost nothing.
+// One file, for npm's bin and for the Databricks workspace.
 await build({ ...common, outdir: 'dist' });
-await build({ ...common, outdir: 'dist/cli', splitting: true });
-// The bin answers help and plain mistakes from what is written down here, before anything of the program is loaded.
-await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist/cli', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
-
-for (const folder of ['dist', 'dist/cli']) {
-  // Compression of Kafka batches; loaded from this place with the producer, and only then.
-  cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', `${folder}/native.wasm`);
-  cpSync('src/local/runtime', folder, { recursive: true, filter: (path) => !path.endsWith('.ts') });
-}
+// The bin answers help and plain mistakes from what is written down here, before that file is loaded.
+await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
+// Compression of Kafka batches; loaded from this place with the producer, and only then.
+cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', 'dist/native.wasm');
+cpSync('src/local/runtime', 'dist', { recursive: true, filter: (path) => !path.endsWith('.ts') });
