@@ -1,9 +1,12 @@
 import type { Block, Command, Context } from '../command.ts';
+import { placeOf } from '../databricks/bundle.ts';
 import { connect } from '../databricks/client.ts';
 import { dropTables, findTables } from '../databricks/data.ts';
 import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
 import { agreed } from '../deployment/agree.ts';
 import type { Risk } from '../deployment/step.ts';
+import { takeDeployLock } from '../databricks/lock.ts';
+import { me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findIndexed, removeIndexed, type Indexed } from '../elasticsearch/destroy.ts';
 import { Failure } from '../errors.ts';
@@ -16,7 +19,7 @@ import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts
 import { keyAliasOf, observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { disownTopics, ownedTopics } from '../msk/ownership.ts';
 
-type Options = { yes?: boolean; data?: boolean; force?: boolean; dryRun?: boolean };
+type Options = { yes?: boolean; data?: boolean; force?: boolean; dryRun?: boolean; forceLock?: boolean };
 type Found = { cluster: ClusterFound | undefined; logins: LoginsFound; kafka: { topics: string[]; rights: Right[] }; deployed: Deployed[]; indexed: Indexed; tables: string[] };
 type Thing = { thing: string; name: string; risk: Risk };
 type Result = { changed: boolean; destroyed: Thing[]; kept: Omit<Thing, 'risk'>[]; dryRun?: true };
@@ -35,9 +38,10 @@ export const destroy: Command<Options, Result> = {
     yes: { type: 'boolean', alias: 'y', describe: 'Do not ask' },
     dryRun: { type: 'boolean', describe: 'Show what would go, and do nothing' },
     data: { type: 'boolean', describe: 'Drop the Delta tables as well' },
+    forceLock: { type: 'boolean', describe: 'Break the lock of a deployment that crashed' },
     force: { type: 'boolean', describe: 'Delete secrets at once; without it they can be had back for 7 days' },
   },
-  async run(context, { yes = false, data = false, force = false, dryRun = false }) {
+  async run(context, { yes = false, data = false, force = false, dryRun = false, forceLock = false }) {
     const { config, progress, signal } = context;
     const aws = await connectAws(config.awsRegion);
     const elasticsearch = config.elasticsearch && (await openElasticsearch(config, signal));
@@ -48,7 +52,7 @@ export const destroy: Command<Options, Result> = {
     if (things.length > 0 && !dryRun) {
       for (const thing of things) progress.note(`${thing.thing} ${thing.name} [${thing.risk}]`);
       if (!yes) await agreed(context, `${things.length} things of target ${config.target} would be destroyed.`, 'destroy');
-      await remove(context, aws, elasticsearch, found, force);
+      await locked(context, found, forceLock, () => remove(context, aws, elasticsearch, found, force));
     }
     await elasticsearch?.close();
     return { changed: things.length > 0, destroyed: things, kept, ...(dryRun ? { dryRun } : {}) };
@@ -133,6 +137,19 @@ function checkProtected(config: Context['config'], { cluster, kafka, deployed }:
   ];
   if (blocked.length === 0) return;
   throw new Failure({ code: 'PREVENT_DESTROY', kind: 'usage', message: `nothing was destroyed, because this must stay: ${blocked.join('; ')}`, hint: 'If it really shall go, take the mark away first: --var prevent_destroy= (or lifecycle.prevent_destroy: false).' });
+}
+
+/** No deployment may write while this deletes; the lock stands in the folder that goes, so there is none where nothing is deployed. */
+async function locked({ config, signal }: Context, { deployed }: Found, force: boolean, act: () => Promise<void>): Promise<void> {
+  if (!deployed.some(({ what }) => what === 'folder')) return act();
+  const workspace = await connect(config.databricks, { signal });
+  const who = await me(workspace);
+  const lock = await takeDeployLock(workspace, placeOf(config, who), who, force);
+  try {
+    await act();
+  } finally {
+    await lock.release(workspace.withSignal(undefined));
+  }
 }
 
 /** From the outside in: what uses a thing goes before it. */
