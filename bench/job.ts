@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000;
  * finds Spark cold. A task's time is all of it: its Python process, the stream's start, the shards, the commit.
  */
 export async function run({ verb, log }: Setting): Promise<Measured[]> {
-  await verb(['deploy']);
+  await verb(['deploy', '--yes']);
   const rates: Record<'ingest' | 'windows', number[]> = { ingest: [], windows: [] };
   for (let round = 0; round < 3; round += 1) {
     const from = Date.UTC(2024, 0, 1) + round * 2 * DAY_MS;

@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<{ run(setting: Setting): Promise<Mea
   job: () => import('./job.ts'),
   facades: () => import('./facades.ts'),
   platform: () => import('./platform.ts'),
+  deploy: () => import('./deploy.ts'),
 };
 
 const repository = join(dirname(fileURLToPath(import.meta.url)), '..');

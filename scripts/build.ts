@@ -1,11 +1,12 @@
-import { build } from 'esbuild';
+import { build, type BuildOptions } from 'esbuild';
 import { cpSync, rmSync } from 'node:fs';
+import { manual } from './manual.ts';
 
-// One file for npm's bin and for the Databricks workspace, and beside it what the local platform runs in other processes.
 rmSync('dist', { recursive: true, force: true });
-await build({
-  entryPoints: ['src/cli.ts'],
-  outfile: 'dist/streamgauge.mjs',
+
+const common: BuildOptions = {
+  entryPoints: { streamgauge: 'src/cli.ts' },
+  outExtension: { '.js': '.mjs' },
   bundle: true,
   platform: 'node',
   target: 'node22.22',
@@ -13,13 +14,20 @@ await build({
   // Native parts of the SQL driver, optional to it: compression, and another engine that is not used here.
   external: ['lz4-napi', '@databricks/databricks-sql-kernel-*'],
   minifySyntax: true,
+  minifyWhitespace: true,
   legalComments: 'none',
-  // CommonJS packages inside an ES module still call these.
+  // CommonJS packages inside an ES module still call these; under other names, because some modules declare their own.
+  define: { __filename: '__fileOfBundle', __dirname: '__folderOfBundle' },
   banner: {
-    js: "import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __filename=__toPath(import.meta.url);const __dirname=__pathDirname(__filename);",
+    js: "import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __fileOfBundle=__toPath(import.meta.url);const __folderOfBundle=__pathDirname(__fileOfBundle);",
   },
   logLevel: 'error',
-});
+};
+
+// One file, for npm's bin and for the Databricks workspace.
+await build({ ...common, outdir: 'dist' });
+// The bin answers help and plain mistakes from what is written down here, before that file is loaded.
+await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
 // Compression of Kafka batches; loaded from this place with the producer, and only then.
 cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', 'dist/native.wasm');
 cpSync('src/local/runtime', 'dist', { recursive: true, filter: (path) => !path.endsWith('.ts') });

@@ -10,15 +10,17 @@ export type Parsed =
   | { kind: 'verb'; command: Command; options: Record<string, unknown>; json: boolean }
   | { kind: 'text'; text: string };
 
-const GLOBAL: Record<string, Options> = {
+export const GLOBAL: Record<string, Options> = {
   target: { alias: 't', type: 'string', requiresArg: true, describe: 'Target of databricks.yml', group: 'Everywhere:' },
   var: { type: 'array', string: true, requiresArg: true, describe: 'Set a variable of databricks.yml: name=value', group: 'Everywhere:' },
   json: { type: 'boolean', describe: 'Print the result as JSON', group: 'Everywhere:' },
+  events: { type: 'boolean', describe: 'Say progress as JSON, one event a line, on stderr', group: 'Everywhere:' },
 };
 
 /** Reads argv with yargs, loading only the verb it names; every mistake is a usage Failure that names the help to read. */
 export async function parseArguments(argv: readonly string[], verbs: Record<string, Loader>): Promise<Parsed> {
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-v')) return { kind: 'text', text: packageJson.version };
+  if (argv.length === 0) return parseArguments(['--help'], verbs);
   const { default: yargs } = await import('yargs');
   const named = argv.find((argument) => !argument.startsWith('-'));
   const loader = named === undefined ? undefined : verbs[named];
@@ -38,7 +40,6 @@ export async function parseArguments(argv: readonly string[], verbs: Record<stri
   await parser.parseAsync([...argv], {}, (_error: unknown, _argv: unknown, output: string) => void (text = output));
   if (text !== '' && (asked.includes('--help') || asked.includes('-h'))) return { kind: 'text', text };
   if (chosen === undefined) {
-    if (argv.length === 0) return { kind: 'text', text: await parser.getHelp() };
     throw usage(`there is no verb ${JSON.stringify(named ?? argv[0])}`, undefined);
   }
   const options = checked(chosen.command, chosen.options);
@@ -84,7 +85,7 @@ function checked(command: Command, given: Record<string, unknown>): Record<strin
 }
 
 /** Options are named as their fields are in code; on the command line they are written with dashes. */
-function dashed(name: string): string {
+export function dashed(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

@@ -4,16 +4,21 @@ import { fileURLToPath } from 'node:url';
 import type { Command, Context } from './command.ts';
 import { parseArguments } from './arguments.ts';
 import { EXIT, Failure } from './errors.ts';
+import { createEvents } from './report/events.ts';
 import { failureJson, renderFailure } from './report/failure.ts';
 import { renderJson } from './report/json.ts';
 import { createProgress } from './report/progress.ts';
 import { renderBlocks } from './report/text.ts';
 
 /** One verb, one module, loaded only when it is asked for: starting up must not cost what the verb does not use. */
-const VERBS: Record<string, () => Promise<Command>> = {
+export const VERBS: Record<string, () => Promise<Command>> = {
   provision: async () => (await import('./commands/provision.ts')).provision as unknown as Command,
   produce: async () => (await import('./commands/produce.ts')).produce as unknown as Command,
+  plan: async () => (await import('./commands/plan.ts')).plan as unknown as Command,
   deploy: async () => (await import('./commands/deploy.ts')).deploy as unknown as Command,
+  history: async () => (await import('./commands/history.ts')).history as unknown as Command,
+  rollback: async () => (await import('./commands/rollback.ts')).rollback as unknown as Command,
+  import: async () => (await import('./commands/import.ts')).importThing as unknown as Command,
   run: async () => (await import('./commands/run.ts')).run as unknown as Command,
   export: async () => (await import('./commands/export.ts')).exportWindows as unknown as Command,
   query: async () => (await import('./commands/query.ts')).query as unknown as Command,
@@ -43,9 +48,11 @@ export async function main(argv: readonly string[], streams: Streams, signal: Ab
   } catch (error) {
     const shown = signal.aborted ? interrupted(error) : error;
     // A person reads stderr, a script stdout: with --json there is one document on stdout whatever happens.
-    streams.stderr.write(`${renderFailure(shown)}\n`);
+    const exitCode = shown instanceof Failure ? shown.exitCode : EXIT.unexpected;
+    if (argv.includes('--events')) createEvents(streams.stderr, argv.find((word) => !word.startsWith('-')) ?? '').finish(exitCode, failureJson(shown).error);
+    else streams.stderr.write(`${renderFailure(shown)}\n`);
     if (asJson) streams.stdout.write(`${JSON.stringify(failureJson(shown))}\n`);
-    return shown instanceof Failure ? shown.exitCode : EXIT.unexpected;
+    return exitCode;
   }
 }
 
@@ -59,13 +66,16 @@ async function runVerb({ command, options, json }: Invocation, { stdout, stderr 
     vars: (options.var as string[] | undefined) ?? [],
     needsEnvironment: command.makesEnvironment !== true,
   });
-  const progress = createProgress({ sink: stderr, animate: stderr.isTTY && !config.ci });
+  const events = options.events === true ? createEvents(stderr, command.name) : undefined;
+  const progress = events ?? createProgress({ sink: stderr, animate: stderr.isTTY && !config.ci });
   const context: Context = { config, progress, signal };
   try {
     const result = await command.run(context, options);
     progress.end();
     await write(stdout, json ? (command.json?.(result) ?? [`${renderJson(result)}\n`]) : rendered(command, result));
-    return command.exitCode?.(result) ?? EXIT.ok;
+    const exitCode = command.exitCode?.(result) ?? EXIT.ok;
+    events?.finish(exitCode);
+    return exitCode;
   } finally {
     progress.end();
   }
@@ -97,8 +107,8 @@ function interrupted(error: unknown): Failure {
   return new Failure({ code: 'INTERRUPTED', kind: 'interrupted', message: 'interrupted', cause: error });
 }
 
-/** Ctrl-C once asks the verb to stop cleanly; a second time the system's own default ends the process. */
-async function start(): Promise<void> {
+/** The whole program. Ctrl-C once asks the verb to stop cleanly; a second time the system's own default ends the process. */
+export async function start(): Promise<void> {
   const abort = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => abort.abort());
   // A reader that went away (`| head`) is not an error of ours.

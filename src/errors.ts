@@ -7,10 +7,12 @@ export const EXIT = {
   remote: 4,
   deadline: 5,
   checkFailed: 6,
+  /** `plan --detailed-exitcode`: there is something to do. */
+  changes: 7,
   interrupted: 130,
 } as const;
 
-export type FailureKind = Exclude<keyof typeof EXIT, 'ok'>;
+export type FailureKind = Exclude<keyof typeof EXIT, 'ok' | 'changes'>;
 
 export type FailureFacts = {
   /** Stable, for scripts: SCREAMING_SNAKE, e.g. `TOPIC_NOT_FOUND`. */

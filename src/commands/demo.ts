@@ -47,7 +47,7 @@ export const demo: Command<Options, Result> = {
       const from = await nextDay(context);
       const days = ['--from', from.toISOString(), '--to', new Date(from.getTime() + TWO_DAYS_MS).toISOString()];
       const produced = await verb('produce', '--records', String(records), '--seed', String(seed), '--bad-ratio', '0.001', ...days);
-      await verb('deploy');
+      await verb('deploy', '--yes');
       await verb('run');
       await verb('export');
       const lastWindows = await verb('query', LAST_WINDOWS);

@@ -1,8 +1,12 @@
-import { createInterface } from 'node:readline/promises';
 import type { Block, Command, Context } from '../command.ts';
+import { placeOf } from '../databricks/bundle.ts';
 import { connect } from '../databricks/client.ts';
 import { dropTables, findTables } from '../databricks/data.ts';
 import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
+import { agreed } from '../deployment/agree.ts';
+import type { Risk } from '../deployment/step.ts';
+import { takeDeployLock } from '../databricks/lock.ts';
+import { me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findIndexed, removeIndexed, type Indexed } from '../elasticsearch/destroy.ts';
 import { Failure } from '../errors.ts';
@@ -15,10 +19,10 @@ import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts
 import { keyAliasOf, observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { disownTopics, ownedTopics } from '../msk/ownership.ts';
 
-type Options = { yes?: boolean; data?: boolean; force?: boolean };
+type Options = { yes?: boolean; data?: boolean; force?: boolean; dryRun?: boolean; forceLock?: boolean };
 type Found = { cluster: ClusterFound | undefined; logins: LoginsFound; kafka: { topics: string[]; rights: Right[] }; deployed: Deployed[]; indexed: Indexed; tables: string[] };
-type Thing = { thing: string; name: string };
-type Result = { changed: boolean; destroyed: Thing[]; kept: Thing[] };
+type Thing = { thing: string; name: string; risk: Risk };
+type Result = { changed: boolean; destroyed: Thing[]; kept: Omit<Thing, 'risk'>[]; dryRun?: true };
 
 /** `streamgauge destroy`: takes back what provision and deploy made, after showing it; what was there before them stays. */
 export const destroy: Command<Options, Result> = {
@@ -26,32 +30,37 @@ export const destroy: Command<Options, Result> = {
   summary: 'Delete what provision and deploy made: shows it first and asks. Delta tables only with --data.',
   examples: [
     ['streamgauge destroy -t dev', 'show what would go, and ask'],
+    ['streamgauge destroy -t dev --dry-run', 'only show it, with what each thing costs'],
     ['streamgauge destroy -t dev --yes', 'without asking, for scripts'],
     ['streamgauge destroy -t dev --data --force --yes', 'tables too, and secrets without a recovery window'],
   ],
   options: {
     yes: { type: 'boolean', alias: 'y', describe: 'Do not ask' },
+    dryRun: { type: 'boolean', describe: 'Show what would go, and do nothing' },
     data: { type: 'boolean', describe: 'Drop the Delta tables as well' },
+    forceLock: { type: 'boolean', describe: 'Break the lock of a deployment that crashed' },
     force: { type: 'boolean', describe: 'Delete secrets at once; without it they can be had back for 7 days' },
   },
-  async run(context, { yes = false, data = false, force = false }) {
-    const { config, signal } = context;
+  async run(context, { yes = false, data = false, force = false, dryRun = false, forceLock = false }) {
+    const { config, progress, signal } = context;
     const aws = await connectAws(config.awsRegion);
     const elasticsearch = config.elasticsearch && (await openElasticsearch(config, signal));
     const found = await observe(context, aws, elasticsearch, data);
     const things = thingsIn(found, config.pipeline.cluster_name);
     const kept = keptOf(found, config.pipeline.cluster_name);
-    if (things.length > 0) {
-      await agreed(context, things, yes);
-      await remove(context, aws, elasticsearch, found, force);
+    checkProtected(config, found, things);
+    if (things.length > 0 && !dryRun) {
+      for (const thing of things) progress.note(`${thing.thing} ${thing.name} [${thing.risk}]`);
+      if (!yes) await agreed(context, `${things.length} things of target ${config.target} would be destroyed.`, 'destroy');
+      await locked(context, found, forceLock, () => remove(context, aws, elasticsearch, found, force));
     }
     await elasticsearch?.close();
-    return { changed: things.length > 0, destroyed: things, kept };
+    return { changed: things.length > 0, destroyed: things, kept, ...(dryRun ? { dryRun } : {}) };
   },
-  render({ destroyed, kept }) {
-    const rows = (things: Thing[]) => things.map(({ thing, name }) => [thing, name]);
-    const head: Block = destroyed.length === 0 ? { kind: 'text', text: 'Nothing to do: nothing that provision or deploy made is there.' } : { kind: 'table', title: 'Destroyed:', columns: ['', 'name'], rows: rows(destroyed) };
-    return kept.length === 0 ? [head] : [head, { kind: 'table', title: 'Kept, because streamgauge did not make it:', columns: ['', 'name'], rows: rows(kept) }];
+  render({ destroyed, kept, dryRun }) {
+    const rows = (things: Thing[]) => things.map(({ thing, name, risk }) => [thing, name, risk]);
+    const head: Block = destroyed.length === 0 ? { kind: 'text', text: 'Nothing to do: nothing that provision or deploy made is there.' } : { kind: 'table', title: dryRun ? 'Would destroy:' : 'Destroyed:', columns: ['', 'name', 'risk'], rows: rows(destroyed) };
+    return kept.length === 0 ? [head] : [head, { kind: 'table', title: 'Kept, because streamgauge did not make it:', columns: ['', 'name'], rows: kept.map(({ thing, name }) => [thing, name]) }];
   },
 };
 
@@ -82,7 +91,17 @@ async function observeKafka(config: Context['config'], aws: Aws, cluster: Cluste
   });
 }
 
-function thingsIn({ cluster, logins, kafka, deployed, indexed, tables }: Found, name: string): Thing[] {
+/** What a thing costs when it goes: what holds no data can be made again. */
+function riskOf(thing: string): Risk {
+  if (['table', 'index', 'topic', 'cluster with all its topics'].includes(thing)) return 'loses data';
+  return ['job', 'folder', 'key'].includes(thing) ? 'irreversible' : 'safe';
+}
+
+function thingsIn(found: Found, name: string): Thing[] {
+  return namesIn(found, name).map((thing) => ({ ...thing, risk: riskOf(thing.thing) }));
+}
+
+function namesIn({ cluster, logins, kafka, deployed, indexed, tables }: Found, name: string): Omit<Thing, 'risk'>[] {
   const secrets = ROLES.flatMap((role) => logins.secrets[role] ?? []).filter((secret) => secret.ours && !secret.scheduledForDeletion);
   return [
     ...deployed.map((thing) => ({ thing: thing.what, name: 'name' in thing ? thing.name : 'path' in thing ? thing.path : `${thing.scope}: ${thing.keys.join(', ')}` })),
@@ -97,7 +116,7 @@ function thingsIn({ cluster, logins, kafka, deployed, indexed, tables }: Found, 
   ];
 }
 
-function keptOf({ cluster, logins }: Found, name: string): Thing[] {
+function keptOf({ cluster, logins }: Found, name: string): Omit<Thing, 'risk'>[] {
   const secrets = ROLES.flatMap((role) => logins.secrets[role] ?? []).filter((secret) => !secret.ours);
   return [
     ...(cluster !== undefined && !cluster.ours ? [{ thing: 'cluster', name }] : []),
@@ -106,17 +125,30 @@ function keptOf({ cluster, logins }: Found, name: string): Thing[] {
   ];
 }
 
-/** Shows what will go, and returns only if the user wants it. */
-async function agreed({ config, progress, signal }: Context, things: Thing[], yes: boolean): Promise<void> {
-  for (const { thing, name } of things) progress.note(`${thing} ${name}`);
-  if (yes) return;
-  if (config.ci || process.stdin.isTTY !== true) throw new Failure({ code: 'NOT_CONFIRMED', kind: 'usage', message: `${things.length} things would be destroyed, and there is no terminal to ask on`, hint: `Say that you mean it: streamgauge destroy -t ${config.target} --yes` });
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+/** What is marked as not to be destroyed blocks the whole: half a destruction helps nobody. */
+function checkProtected(config: Context['config'], { cluster, kafka, deployed }: Found, things: readonly Thing[]): void {
+  const { prevent_destroy: kinds } = config.pipeline;
+  const topics = kafka.topics.length > 0 || (cluster?.ours === true && cluster.state !== 'DELETING');
+  const jobs = config.jobs.filter((job) => (job.settings.lifecycle as { prevent_destroy?: unknown } | undefined)?.prevent_destroy === true);
+  const blocked = [
+    ...(kinds.includes('topics') && topics ? [`topics ${config.pipeline.topics.join(', ')} (variable prevent_destroy)`] : []),
+    ...things.filter(({ thing }) => thing === 'table' && kinds.includes('tables')).map(({ name }) => `table ${name} (variable prevent_destroy)`),
+    ...(deployed.some(({ what }) => what === 'job') ? jobs.map((job) => `job ${job.key} (lifecycle.prevent_destroy in ${job.file})`) : []),
+  ];
+  if (blocked.length === 0) return;
+  throw new Failure({ code: 'PREVENT_DESTROY', kind: 'usage', message: `nothing was destroyed, because this must stay: ${blocked.join('; ')}`, hint: 'If it really shall go, take the mark away first: --var prevent_destroy= (or lifecycle.prevent_destroy: false).' });
+}
+
+/** No deployment may write while this deletes; the lock stands in the folder that goes, so there is none where nothing is deployed. */
+async function locked({ config, signal }: Context, { deployed }: Found, force: boolean, act: () => Promise<void>): Promise<void> {
+  if (!deployed.some(({ what }) => what === 'folder')) return act();
+  const workspace = await connect(config.databricks, { signal });
+  const who = await me(workspace);
+  const lock = await takeDeployLock(workspace, placeOf(config, who), who, force);
   try {
-    const answer = await terminal.question(`Destroy these ${things.length} things of target ${config.target}? Only "yes" does it: `, { signal });
-    if (answer.trim() !== 'yes') throw new Failure({ code: 'NOT_CONFIRMED', kind: 'usage', message: 'nothing was destroyed' });
+    await act();
   } finally {
-    terminal.close();
+    await lock.release(workspace.withSignal(undefined));
   }
 }
 

@@ -1,23 +1,19 @@
 import type { Block, Command, Context } from '../command.ts';
+import { admitted } from '../deployment/broker.ts';
 import { ensureTemplate } from '../elasticsearch/template.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
-import { Failure } from '../errors.ts';
 import { applyAclStep, findRights, planRights, wantedRights } from '../kafka/acls.ts';
-import { logIn, withAdmin, type KafkaAccess } from '../kafka/connect.ts';
+import { withAdmin, type KafkaAccess } from '../kafka/connect.ts';
 import { applyTopicStep, findTopics, planTopics, wantedTopics, type TopicStep } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { connectAws, type Aws } from '../msk/clients.ts';
 import { createCluster, findCluster, planCluster, waitUntilServing, type ClusterFound } from '../msk/cluster.ts';
 import { applyLoginStep, keyAliasOf, observeLogins, planLogins, ROLES, secretNameOf, usernameOf, type LoginStep } from '../msk/logins.ts';
 import { ownTopic } from '../msk/ownership.ts';
-import { poll } from '../poll.ts';
 
 /** One thing that has to exist, and what was done about it now. */
 type Done = { thing: 'cluster' | 'key' | 'secret' | 'association' | 'topic' | 'rights' | 'index template'; name: string; changed: boolean; what: string };
 type Result = { changed: boolean; cluster: { name: string; arn: string; state: string; brokers: string[]; auth: string }; elasticsearch: string; steps: Done[] };
-
-/** MSK says that a new user may take ten minutes to reach the brokers. */
-const LOGIN_DEADLINE_MS = 11 * 60_000;
 
 /** `streamgauge provision`: cluster, logins, topics, rights and index template; only what is missing. */
 export const provision: Command<Record<never, never>, Result> = {
@@ -88,22 +84,6 @@ async function provideLogins({ progress, signal }: Context, aws: Aws, cluster: C
 
 function sentence(step: LoginStep): string {
   return step.do === 'create key' ? `create key ${step.alias}` : step.do === 'associate secrets' ? `associate ${step.names.length} secrets` : `${step.do} ${step.name}`;
-}
-
-/** A login that was made just now may not have reached every broker. */
-async function admitted({ config, progress, signal }: Context, access: KafkaAccess, isNew: boolean): Promise<void> {
-  if (!isNew) return logIn(access);
-  progress.update('waiting for the brokers to know the new users');
-  const hint = `Run again in some minutes: streamgauge provision -t ${config.target}`;
-  await poll({ what: 'the brokers to know the new users', deadlineMs: LOGIN_DEADLINE_MS, intervalMs: 300, maxIntervalMs: 10_000, signal, hint }, async () => {
-    try {
-      await logIn(access);
-      return true;
-    } catch (error) {
-      if (error instanceof Failure && error.code === 'KAFKA_AUTHENTICATION_FAILED') return undefined;
-      throw error;
-    }
-  });
 }
 
 async function provideTopics({ config, progress }: Context, aws: Aws, cluster: ClusterFound, access: KafkaAccess): Promise<Done[]> {

@@ -16,6 +16,8 @@ export function enterTarget(root: string, target: string, environment: Environme
   if (!existsSync(file)) return { file, found: false };
   const values = parseEnv(readFileSync(file, 'utf8'));
   Object.assign(environment, values);
+  // An empty value takes away what the shell has: an SDK would read an empty DATABRICKS_HOST as one that is set.
+  for (const [name, value] of Object.entries(values)) if (value === '') delete environment[name];
   const extra = values.NODE_EXTRA_CA_CERTS;
   if (extra !== undefined) trust(extra, file);
   return { file, found: true };

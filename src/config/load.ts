@@ -52,7 +52,7 @@ export function loadConfig(options: LoadOptions): Config {
     variables: texts,
     pipeline: pipeline as Pipeline,
     jobs,
-    syncPaths: syncPaths(bundle),
+    syncPaths: syncPaths(bundle, target),
     databricks: {
       host: textOr(settings.workspace.host, environment.DATABRICKS_HOST),
       profile: textOr(settings.workspace.profile, undefined),
@@ -121,9 +121,12 @@ function targetSettings(bundle: Record<string, unknown>, target: string, lookup:
   return { mode: chosen.mode, workspace: interpolate(workspace, lookup) as Record<string, unknown> };
 }
 
-function syncPaths(bundle: Record<string, unknown>): string[] {
-  const sync = isRecord(bundle.sync) ? bundle.sync.paths : undefined;
-  return Array.isArray(sync) ? sync.filter((path) => typeof path === 'string') : ['.'];
+/** The bundle's paths, and after them the target's: the bundle's own rule. */
+function syncPaths(bundle: Record<string, unknown>, target: string): string[] {
+  const targets = isRecord(bundle.targets) ? bundle.targets : {};
+  const lists = [bundle, targets[target]].map((level) => (isRecord(level) && isRecord(level.sync) ? level.sync.paths : undefined));
+  const paths = lists.flatMap((list) => (Array.isArray(list) ? list.filter((path) => typeof path === 'string') : []));
+  return paths.length > 0 ? paths : ['.'];
 }
 
 function textOr<T>(value: unknown, otherwise: T): string | T {

@@ -49,6 +49,7 @@ export const pipelineSchema = z
     min_insync_replicas: count,
     retention_hours: count,
     warehouse_id: z.string().trim(),
+    prevent_destroy: list.pipe(z.array(z.enum(['topics', 'tables']))),
   })
   .superRefine((p, ctx) => {
     if (p.min_insync_replicas > p.replication_factor)

@@ -1,33 +1,77 @@
+import { createHash } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
-import type { Found, Step, Wanted } from './deploy.ts';
-import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listTree, mkdirs, putSecret, resetJob } from './rest.ts';
+import { listFiles, observe, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
+import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, writeFile } from './rest.ts';
 import { MADE_KEY, fingerprintKey } from './scope.ts';
-import { writeState, type DeployedState } from './state.ts';
+import { remembered, writeState, type DeployedState } from './state.ts';
 
-/** Does the steps in order and remembers what was written; `said` hears of each step before it is done. */
-export async function apply(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly Step[], said: (step: Step) => void): Promise<Record<string, number>> {
+/** What the history says of this deployment, and the runs that go on while it changes what they execute. */
+export type Occasion = { at: string; what: readonly string[]; activeRuns: readonly number[]; rollbackTo?: number };
+
+/**
+ * Does the steps in order, reads back what they touched, and remembers what was written; `said` hears of each step before it is
+ * done. Failure APPLY_DID_NOT_TAKE where the workspace then is not as wanted. Returns the jobs' ids by key.
+ */
+export async function apply(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[], said: (step: WorkspaceStep) => void, occasion?: Occasion): Promise<Record<string, number>> {
   const jobs: Record<string, number> = Object.fromEntries(Object.entries(found.jobs).map(([key, job]) => [key, job.job_id]));
-  const state = async (): Promise<void> => writeState(workspace, wanted.place, await stateNow(workspace, wanted, jobs));
   for (const step of steps) {
     said(step);
     await doStep(workspace, wanted, step, jobs);
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
-    if (step.do === 'create job') await state();
+    if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobs: { ...found.state.jobs, ...jobs } });
   }
-  const since = steps.slice(steps.findLastIndex((step) => step.do === 'create job') + 1);
-  const unknown = steps.length === since.length && Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
-  if (unknown || since.some((step) => ['upload', 'delete', 'delete job'].includes(step.do))) await state();
-  return jobs;
+  const forgotten = Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
+  if (steps.length === 0 && !forgotten) return jobs;
+  const again = await observeAgain(workspace, wanted, found, steps);
+  const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 ? undefined : occasion });
+  await writeState(workspace, wanted.place, state);
+  const left = plan(wanted, { ...again, state });
+  if (left.length === 0) return jobs;
+  throw new Failure({
+    code: 'APPLY_DID_NOT_TAKE',
+    kind: 'remote',
+    message: `the workspace took every step and is still not as the bundle says: ${left.map((step) => `${step.do} ${'path' in step ? step.path : 'scope' in step ? step.scope : step.name}`).join(', ')}`,
+    hint: 'See what differs: `streamgauge plan`; somebody else may be changing it.',
+  });
 }
 
-async function doStep(workspace: Workspace, wanted: Wanted, step: Step, jobs: Record<string, number>): Promise<void> {
+/** Only what the steps touched is asked for again. */
+async function observeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found> {
+  const does = (...kinds: WorkspaceStep['do'][]): boolean => steps.some((step) => kinds.includes(step.do));
+  if (does('create job', 'update job', 'delete job')) return observe(workspace, wanted);
+  const [tree, secrets] = await Promise.all([
+    does('upload', 'delete', 'make folder') ? treeAgain(workspace, wanted, found, steps) : found.tree,
+    does('create secret scope', 'put secrets') ? listSecrets(workspace, wanted.scope.name) : found.secrets,
+  ]);
+  return { ...found, tree, secrets };
+}
+
+/** One file that was written over changed its own folder only: that one is listed. */
+async function treeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found['tree']> {
+  const written = steps.filter((step) => step.do === 'upload');
+  const folders = [...new Set(written.map(({ path }) => folderOf(path)))];
+  const others = steps.some((step) => step.do === 'delete' || step.do === 'make folder');
+  if (others || folders.length > 1) return listFiles(workspace, wanted, found.state);
+  const fresh = (await Promise.all(folders.map((folder) => listFolder(workspace, folder, 'alone')))).flatMap((objects) => objects ?? []);
+  return [...found.tree.filter((object) => object.object_type === 'DIRECTORY' || folderOf(object.path) !== folderOf(written[0]?.path ?? '')), ...fresh.filter((object) => object.object_type !== 'DIRECTORY')];
+}
+
+/** The workspace spells one folder with and without `/Workspace`; asked for as it was given. */
+function folderOf(path: string): string {
+  const folder = path.slice(0, path.lastIndexOf('/'));
+  return folder.startsWith('/Workspace/') ? folder : `/Workspace${folder}`;
+}
+
+async function doStep(workspace: Workspace, wanted: Wanted, step: WorkspaceStep, jobs: Record<string, number>): Promise<void> {
   switch (step.do) {
     case 'make folder':
       return mkdirs(workspace, step.path);
-    case 'upload':
-      // Written under the file's own name: the workspace itself takes a notebook's extension off.
-      return importFile(workspace, `${wanted.place.files}/${step.file}`, contentOf(wanted, step.file));
+    case 'upload': {
+      // Written under the file's own name: the workspace itself takes a notebook's extension off. JSON bodies end at 10 MB.
+      const write = step.type === 'NOTEBOOK' ? importFile : writeFile;
+      return write(workspace, `${wanted.place.files}/${step.file}`, contentOf(wanted, step.file));
+    }
     case 'delete':
       return deleteObject(workspace, step.path);
     case 'create secret scope':
@@ -46,7 +90,7 @@ async function doStep(workspace: Workspace, wanted: Wanted, step: Step, jobs: Re
 }
 
 /** The fingerprint goes first and comes last: a crash in between leaves none, and the next deployment writes everything again. */
-async function putSecrets(workspace: Workspace, { scope }: Wanted, step: Extract<Step, { do: 'put secrets' }>): Promise<void> {
+async function putSecrets(workspace: Workspace, { scope }: Wanted, step: Extract<WorkspaceStep, { do: 'put secrets' }>): Promise<void> {
   for (const key of step.stale) await deleteSecret(workspace, step.scope, key);
   for (const key of step.keys) {
     const secret = scope.secrets[key];
@@ -56,14 +100,33 @@ async function putSecrets(workspace: Workspace, { scope }: Wanted, step: Extract
   await putSecret(workspace, step.scope, fingerprintKey(scope.secrets), 'of the secrets beside it');
 }
 
-async function stateNow(workspace: Workspace, { place, files, jobs: wantedJobs }: Wanted, jobs: Record<string, number>): Promise<DeployedState> {
-  const tree = await listTree(workspace, place.files);
+type After = { workspace: Workspace; wanted: Wanted; before: DeployedState; again: Found; jobs: Record<string, number>; occasion: Occasion | undefined };
+
+async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: After): Promise<DeployedState> {
+  const { place, files, jobs: wantedJobs } = wanted;
   const entries = files.flatMap((file) => {
-    const there = tree.find((object) => object.path.replace(/^\/Workspace/, '') === `${place.files}/${file.object}`.replace(/^\/Workspace/, ''));
+    const there = again.tree.find((object) => object.path.replace(/^\/Workspace/, '') === `${place.files}/${file.object}`.replace(/^\/Workspace/, ''));
     return there === undefined ? [] : [[file.object, { sha256: file.sha256, object_id: there.object_id, modified_at: there.modified_at }] as const];
   });
   const kept = wantedJobs.flatMap(({ key }) => (jobs[key] === undefined ? [] : [[key, jobs[key]] as const]));
-  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept) };
+  const hash = codeHash(wanted);
+  const code = before.code?.hash === hash ? before.code : { hash, staleRuns: [...(occasion?.activeRuns ?? [])] };
+  const next = occasion && {
+    at: occasion.at,
+    by: wanted.who.userName,
+    what: occasion.what,
+    files: Object.fromEntries(files.map((file) => [file.path, file.sha256])),
+    jobs: Object.fromEntries(wantedJobs.map(({ key, settings }) => [key, settings])),
+    ...(occasion.rollbackTo === undefined ? {} : { rollbackTo: occasion.rollbackTo }),
+  };
+  const history = next === undefined ? { history: before.history, contents: before.contents } : await remembered(workspace, place, before, next, files.map((file) => file.content));
+  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), code, ...history };
+}
+
+/** What a run executes, as one hash: every file's, and the jobs' settings. */
+export function codeHash({ files, jobs }: Pick<Wanted, 'files' | 'jobs'>): string {
+  const parts = [files.map(({ object, sha256 }) => [object, sha256]), jobs.map(({ key, settings }) => [key, settings])];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
 
 function contentOf(wanted: Wanted, path: string): Buffer {

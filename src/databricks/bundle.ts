@@ -29,7 +29,9 @@ export function placeOf(config: Config, me: Me): Place {
 export function wantedJobs(config: Config, me: Me, place: Place): WantedJob[] {
   return config.jobs.map((job) => {
     const references = { 'workspace.root_path': place.root, 'workspace.file_path': place.files, 'workspace.state_path': place.state };
-    const filled = fillAll(job.settings, me, references) as Record<string, unknown>;
+    // `lifecycle` is the bundle's own (prevent_destroy), not the Jobs API's.
+    const { lifecycle: _, ...own } = job.settings;
+    const filled = fillAll(own, me, references) as Record<string, unknown>;
     const preset = config.mode === 'development' ? development(filled, me) : filled;
     const settings = withDefaults(withPaths(preset, job, place), place);
     return { key: job.key, settings };

@@ -10,6 +10,8 @@ export type Call = {
   path: string;
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
+  /** Sent as they are, in place of `body`. */
+  bytes?: Buffer;
   /** The answer's body as bytes instead of JSON. */
   raw?: boolean;
   /** True where doing it twice changes nothing, so that a lost answer may be asked for again; GET always is. */
@@ -83,7 +85,7 @@ async function send<T>({ host, authorization, call, options }: Sending): Promise
   const { signal, attempts = 5, firstPauseMs = 500 } = options;
   return retry({ times: attempts, firstPauseMs, signal }, async () => {
     signal?.throwIfAborted();
-    const headers = { ...(await authorization()), 'user-agent': 'streamgauge/0.1', ...(call.body === undefined ? {} : { 'content-type': 'application/json' }) };
+    const headers = { ...(await authorization()), 'user-agent': 'streamgauge/0.1', ...(call.bytes !== undefined ? { 'content-type': 'application/octet-stream' } : call.body === undefined ? {} : { 'content-type': 'application/json' }) };
     return once<T>(host, call, headers, options);
   });
 }
@@ -98,7 +100,7 @@ async function once<T>(host: string, call: Call, headers: Record<string, string>
     const response = await fetch(urlOf(host, call), {
       method: call.method,
       headers,
-      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      body: call.bytes === undefined ? (call.body === undefined ? undefined : JSON.stringify(call.body)) : new Uint8Array(call.bytes),
       signal: AbortSignal.any(limits),
       // A login page behind a redirect is not an API answer, and the token must not follow it to another host.
       redirect: 'manual',

@@ -4,12 +4,12 @@ import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
 import type { Workspace } from './client.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
-import { getJob, listJobs, listSecrets, listTree, me, type Job, type SecretKey, type WorkspaceObject } from './rest.ts';
+import { getJob, listFolder, listJobs, listSecrets, listTree, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
 import { fingerprintKeys, reasonToPut, type WantedScope } from './scope.ts';
 import { isUnchanged, readState, type DeployedState } from './state.ts';
 
 /** Everything that a deployment consists of, as it should be. Holds secrets and contents: never printed, never a step. */
-export type Wanted = Readonly<{ place: Place; files: readonly BundleFile[]; jobs: readonly WantedJob[]; scope: WantedScope }>;
+export type Wanted = Readonly<{ who: Me; place: Place; files: readonly BundleFile[]; jobs: readonly WantedJob[]; scope: WantedScope }>;
 
 /** The same, as it was found. */
 export type Found = Readonly<{
@@ -24,7 +24,7 @@ export type Found = Readonly<{
 }>;
 
 /** One change, as plain JSON; the order of a plan is the order of doing. */
-export type Step =
+export type WorkspaceStep =
   | { do: 'make folder'; path: string }
   | { do: 'upload'; path: string; file: string; type: BundleFile['type']; reason: string }
   | { do: 'delete'; path: string; reason: string }
@@ -35,12 +35,12 @@ export type Step =
   | { do: 'delete job'; key: string; name: string; job_id: number };
 
 /** What the configuration asks for, in this workspace, for this identity. */
-export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets']): Promise<Wanted> {
-  const [who, files] = await Promise.all([me(workspace), bundleFiles(config)]);
+export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], known?: Me): Promise<Wanted> {
+  const [who, files] = await Promise.all([known ?? me(workspace), bundleFiles(config)]);
   const place = placeOf(config, who);
   const jobs = wantedJobs(config, who, place);
   checkNotebooks(jobs, files, place);
-  return { place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets } };
+  return { who, place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets } };
 }
 
 /** A job that names a notebook which is not deployed with it would fail only when it runs. */
@@ -65,7 +65,7 @@ function checkNotebooks(jobs: readonly WantedJob[], files: readonly BundleFile[]
 export async function observe(workspace: Workspace, wanted: Wanted): Promise<Found> {
   const state = readState(workspace, wanted.place);
   const [tree, secrets, jobs, known] = await Promise.all([
-    listTree(workspace, wanted.place.files),
+    state.then((known) => listFiles(workspace, wanted, known)),
     listSecrets(workspace, wanted.scope.name),
     Promise.all(wanted.jobs.map(async (job) => [job.key, await findJob(workspace, wanted.place, job, (await state).jobs[job.key])] as const)),
     state,
@@ -79,6 +79,20 @@ export async function observe(workspace: Workspace, wanted: Wanted): Promise<Fou
     staleJobs: stale.flatMap(({ key, job }) => (job !== undefined && isOurs(job, wanted.place) ? [{ key, job_id: job.job_id, name: job.settings.name ?? '' }] : [])),
     secrets,
   };
+}
+
+/** What stands in the bundle's own folders; each listing is a request, so what nothing of ours is in is not looked at. */
+export async function listFiles(workspace: Workspace, { place, files }: Pick<Wanted, 'place' | 'files'>, state: DeployedState): Promise<WorkspaceObject[]> {
+  const objects = [...files.map((file) => file.object), ...Object.keys(state.files)];
+  if (objects.length === 0 || objects.some((object) => !object.includes('/'))) return listTree(workspace, place.files);
+  const folders = [...new Set(objects.map((object) => object.slice(0, object.indexOf('/'))))].map((name) => `${place.files}/${name}`);
+  const trees = await Promise.all(
+    folders.sort().map(async (path): Promise<WorkspaceObject[]> => {
+      const there = await listFolder(workspace, path);
+      return there === undefined ? [] : [{ path, object_type: 'DIRECTORY' }, ...there];
+    }),
+  );
+  return trees.flat();
 }
 
 /** The job that an earlier deployment made: by the id it remembered, else by name and mark. Another's job of that name is refused or ignored, never touched. */
@@ -95,7 +109,7 @@ export async function findJob(workspace: Workspace, place: Place, wanted: Wanted
     code: 'JOB_NAME_TAKEN',
     kind: 'remote',
     message: `there is a job ${JSON.stringify(wanted.settings.name)} (${other.job_id}) in this workspace that this bundle did not make`,
-    hint: `Give the job another name in the bundle, or delete that one: \`databricks jobs delete ${other.job_id}\`.`,
+    hint: `Take it in: \`streamgauge import job ${other.job_id}\`; or give the job another name in the bundle.`,
   });
 }
 
@@ -129,7 +143,7 @@ function isOurs(job: Job, place: Place, tag?: string): boolean {
 }
 
 /** What has to be done so that `found` becomes `wanted`; empty where it already is. Pure. */
-export function plan(wanted: Wanted, found: Found): Step[] {
+export function plan(wanted: Wanted, found: Found): WorkspaceStep[] {
   const uploads = wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found));
   const needsFolders = uploads.length > 0 || found.tree.length === 0;
   return [...scopeSteps(wanted.scope, found), ...(needsFolders ? folderSteps(wanted, found) : []), ...uploads, ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
@@ -150,24 +164,25 @@ function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined):
   return found === undefined ? undefined : String(found.default);
 }
 
-function scopeSteps(wanted: WantedScope, found: Found): Step[] {
+function scopeSteps(wanted: WantedScope, found: Found): WorkspaceStep[] {
   const reason = reasonToPut(wanted, found.secrets ?? []);
-  const create: Step[] = found.secrets === undefined ? [{ do: 'create secret scope', scope: wanted.name }] : [];
+  // An empty scope is what a deployment left that was killed between making the scope and marking it.
+  const create: WorkspaceStep[] = (found.secrets ?? []).length === 0 ? [{ do: 'create secret scope', scope: wanted.name }] : [];
   if (reason === undefined) return create;
-  return [...create, { do: 'put secrets', scope: wanted.name, keys: Object.keys(wanted.secrets).sort(), stale: fingerprintKeys(found.secrets ?? []), reason }];
+  return [...create, { do: 'put secrets', scope: wanted.name, keys: [...new Set([...Object.keys(wanted.secrets), ...(wanted.pending ?? [])])].sort(), stale: fingerprintKeys(found.secrets ?? []), reason }];
 }
 
-function folderSteps({ place, files }: Wanted, found: Found): Step[] {
+function folderSteps({ place, files }: Wanted, found: Found): WorkspaceStep[] {
   const folders = [place.files, place.state, ...files.map((file) => `${place.files}/${file.path}`.replace(/\/[^/]*$/, ''))];
   const known = new Set(found.tree.filter((object) => object.object_type === 'DIRECTORY').map((object) => asWorkspace(object.path)));
   const isKnown = (path: string): boolean => known.has(path) || (path === place.files && found.tree.length > 0) || (path === place.state && found.state.version === 1 && Object.keys(found.state.files).length > 0);
   return [...new Set(folders)].sort().filter((path) => !isKnown(path)).map((path) => ({ do: 'make folder', path }));
 }
 
-function uploadSteps(place: Place, file: BundleFile, found: Found): Step[] {
+function uploadSteps(place: Place, file: BundleFile, found: Found): WorkspaceStep[] {
   const path = `${place.files}/${file.object}`;
   const there = found.tree.find((object) => asWorkspace(object.path) === path);
-  const upload = (reason: string): Step => ({ do: 'upload', path, file: file.path, type: file.type, reason });
+  const upload = (reason: string): WorkspaceStep => ({ do: 'upload', path, file: file.path, type: file.type, reason });
   if (there === undefined) return [upload('new')];
   if (there.object_type !== file.type) return [{ do: 'delete', path, reason: `is a ${there.object_type.toLowerCase()}` }, upload('other type')];
   if (isUnchanged(found.state, file.object, file.sha256, there)) return [];
@@ -175,8 +190,8 @@ function uploadSteps(place: Place, file: BundleFile, found: Found): Step[] {
   return [upload(known === undefined ? 'not written by this bundle' : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
 }
 
-function jobSteps(wanted: Wanted, found: Found): Step[] {
-  return wanted.jobs.flatMap(({ key, settings }): Step[] => {
+function jobSteps(wanted: Wanted, found: Found): WorkspaceStep[] {
+  return wanted.jobs.flatMap(({ key, settings }): WorkspaceStep[] => {
     const job = found.jobs[key];
     if (job === undefined) return [{ do: 'create job', key, name: settings.name }];
     const changes = differences(settings, job.settings);
@@ -185,15 +200,14 @@ function jobSteps(wanted: Wanted, found: Found): Step[] {
 }
 
 /** Last, so that nothing that still runs loses its notebook before the job stops naming it. */
-function staleSteps({ place, files }: Wanted, found: Found): Step[] {
-  const jobs: Step[] = found.staleJobs.map((job) => ({ do: 'delete job', ...job }));
+function staleSteps({ place, files }: Wanted, found: Found): WorkspaceStep[] {
+  const jobs: WorkspaceStep[] = found.staleJobs.map((job) => ({ do: 'delete job', ...job }));
   const wanted = new Set(files.map((file) => file.object));
   const gone = Object.keys(found.state.files).filter((object) => !wanted.has(object) && found.tree.some((there) => asWorkspace(there.path) === `${place.files}/${object}`));
-  return [...jobs, ...gone.sort().map((object): Step => ({ do: 'delete', path: `${place.files}/${object}`, reason: 'no longer in the bundle' }))];
+  return [...jobs, ...gone.sort().map((object): WorkspaceStep => ({ do: 'delete', path: `${place.files}/${object}`, reason: 'no longer in the bundle' }))];
 }
 
 /** The workspace spells one object with and without `/Workspace`. */
 function asWorkspace(path: string): string {
   return path.startsWith('/Workspace/') ? path : `/Workspace${path}`;
 }
-

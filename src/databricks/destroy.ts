@@ -7,7 +7,7 @@ import { MADE_KEY, fingerprintKeys } from './scope.ts';
 import { readState } from './state.ts';
 
 /** Keys that deploy writes into the secret scope. */
-const SECRET_KEYS = ['bootstrap_servers', 'username', 'password'];
+const SECRET_KEYS = ['bootstrap_servers', 'username', 'password', 'elasticsearch_url', 'elasticsearch_api_key', 'elasticsearch_username', 'elasticsearch_password'];
 
 /** What deploy made and what is still there, as plain JSON: each entry is one thing that `removeDeployed` deletes. */
 export type Deployed =

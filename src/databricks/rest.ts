@@ -15,7 +15,7 @@ export type Job = { job_id: number; settings: JobSettings; created_time?: number
 
 export type RunState = { life_cycle_state?: string; result_state?: string; state_message?: string; queue_reason?: string };
 export type RunTask = { run_id: number; task_key: string; state: RunState; attempt_number?: number; start_time?: number; end_time?: number; execution_duration?: number; setup_duration?: number };
-export type Run = { run_id: number; job_id?: number; run_name?: string; run_page_url?: string; state: RunState; start_time?: number; end_time?: number; tasks?: RunTask[] };
+export type Run = { run_id: number; job_id?: number; run_name?: string; run_page_url?: string; state: RunState; start_time?: number; end_time?: number; tasks?: RunTask[]; job_parameters?: { name: string; default?: string; value?: string }[] };
 export type RunOutput = { error?: string; error_trace?: string; logs?: string; logs_truncated?: boolean; notebook_output?: { result?: string; truncated?: boolean } };
 
 async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
@@ -55,8 +55,15 @@ export async function exportFile(workspace: Workspace, path: string): Promise<Bu
 
 /** Everything below a folder, files and folders, sorted by path; empty where there is no such folder. */
 export async function listTree(workspace: Workspace, path: string): Promise<WorkspaceObject[]> {
+  return (await listFolder(workspace, path)) ?? [];
+}
+
+/** The same, or (`alone`) only what stands in the folder itself; undefined where there is no such folder. */
+export async function listFolder(workspace: Workspace, path: string, alone?: 'alone'): Promise<WorkspaceObject[] | undefined> {
   const answer = await orNothing(workspace.request<{ objects?: WorkspaceObject[] }>({ method: 'GET', path: '/api/2.0/workspace/list', query: { path } }));
-  const objects = answer?.objects ?? [];
+  if (answer === undefined) return undefined;
+  const objects = answer.objects ?? [];
+  if (alone === 'alone') return objects;
   const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => listTree(workspace, folder.path)));
   return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
@@ -155,6 +162,43 @@ export async function getRun(workspace: Workspace, runId: number): Promise<Run> 
 /** What one task's run left behind: its error, or its output. */
 export async function getRunOutput(workspace: Workspace, taskRunId: number): Promise<RunOutput> {
   return workspace.request<RunOutput>({ method: 'GET', path: '/api/2.2/jobs/runs/get-output', query: { run_id: taskRunId } });
+}
+
+/** Runs the tasks of an ended run that did not succeed, and what depends on them, once more with the same parameters. */
+export async function repairRun(workspace: Workspace, runId: number, latestRepairId: number | undefined): Promise<number> {
+  const body = { run_id: runId, rerun_all_failed_tasks: true, ...(latestRepairId === undefined ? {} : { latest_repair_id: latestRepairId }) };
+  return (await workspace.request<{ repair_id: number }>({ method: 'POST', path: '/api/2.2/jobs/runs/repair', body })).repair_id;
+}
+
+/** The id of a run's last repair, or undefined where it was never repaired. */
+export async function lastRepair(workspace: Workspace, runId: number): Promise<number | undefined> {
+  const query = { run_id: runId, include_history: true };
+  const run = await workspace.request<{ repair_history?: { id?: number }[] }>({ method: 'GET', path: '/api/2.2/jobs/runs/get', query });
+  return run.repair_history?.findLast((repair) => repair.id !== undefined)?.id;
+}
+
+/** Changes some settings of a job and leaves the others. */
+export async function updateJob(workspace: Workspace, jobId: number, settings: JobSettings): Promise<void> {
+  await workspace.request({ method: 'POST', path: '/api/2.2/jobs/update', body: { job_id: jobId, new_settings: settings }, idempotent: true });
+}
+
+/** Writes a file that must not be there yet; false where it is, 'no folder' where its folder is missing. */
+export async function createFile(workspace: Workspace, path: string, content: Buffer): Promise<boolean | 'no folder'> {
+  const address = `/api/2.0/workspace-files/import-file/${encodeURIComponent(path.replace(/^\//, ''))}`;
+  try {
+    await workspace.request({ method: 'POST', path: address, query: { overwrite: false }, bytes: content });
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return 'no folder';
+    if (isAlreadyThere(error)) return false;
+    throw error;
+  }
+}
+
+/** Writes a file of any size as it is; replaces what is there. */
+export async function writeFile(workspace: Workspace, path: string, content: Buffer): Promise<void> {
+  const address = `/api/2.0/workspace-files/import-file/${encodeURIComponent(path.replace(/^\//, ''))}`;
+  await workspace.request({ method: 'POST', path: address, query: { overwrite: true }, bytes: content, idempotent: true });
 }
 
 /** Asks a run to stop; it ends a little later. */

@@ -3,7 +3,12 @@ import type { Secret } from '../errors.ts';
 import type { SecretKey } from './rest.ts';
 
 /** The secret scope as it should be: its name and what is in it. */
-export type WantedScope = Readonly<{ name: string; secrets: Readonly<Record<string, Secret>> }>;
+export type WantedScope = Readonly<{
+  name: string;
+  secrets: Readonly<Record<string, Secret>>;
+  /** Keys whose values come to exist only while the plan is applied. */
+  pending?: readonly string[];
+}>;
 
 /** Stands in a scope that deploy created: `destroy` removes only such a scope as a whole. */
 export const MADE_KEY = 'streamgauge-made';
@@ -16,6 +21,7 @@ export function fingerprintKey(secrets: WantedScope['secrets'], salt: string = r
 
 /** Why the secrets have to be written, or undefined where the scope already holds exactly these. */
 export function reasonToPut(wanted: WantedScope, found: readonly SecretKey[]): string | undefined {
+  if ((wanted.pending ?? []).length > 0) return 'known once the brokers and their logins are there';
   const missing = Object.keys(wanted.secrets).filter((key) => !found.some((secret) => secret.key === key));
   if (missing.length > 0) return `missing: ${missing.join(', ')}`;
   const marks = found.filter((secret) => FINGERPRINT.test(secret.key));

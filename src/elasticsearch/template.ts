@@ -38,19 +38,37 @@ export function indexTemplate(index: string): Template {
 
 /** Makes the index template what it must be, and says what that took; an index that exists already keeps its mapping. */
 export async function ensureTemplate(elasticsearch: Elasticsearch, index: string): Promise<'created' | 'updated' | 'unchanged'> {
-  const path = `/_index_template/${encodeURIComponent(index)}`;
-  const found = await elasticsearch.request(`looking up the index template ${index}`, { method: 'GET', path, accept: [404] });
-  const current = found.status === 404 ? undefined : templateIn(found.text);
-  const wanted = indexTemplate(index);
-  if (current !== undefined && Object.entries(wanted).every(([name, value]) => isDeepStrictEqual(current[name], value))) return 'unchanged';
-  await elasticsearch.request(`writing the index template ${index}`, { method: 'PUT', path, body: wanted });
+  const current = await findTemplate(elasticsearch, index);
+  if (current !== undefined && isDeepStrictEqual(current, indexTemplate(index))) return 'unchanged';
+  await putTemplate(elasticsearch, index);
   return current === undefined ? 'created' : 'updated';
+}
+
+/** The index template's own fields as they stand there, without what Elasticsearch adds; undefined where there is none. */
+export async function findTemplate(elasticsearch: Elasticsearch, index: string): Promise<Record<string, unknown> | undefined> {
+  const found = await elasticsearch.request(`looking up the index template ${index}`, { method: 'GET', path: pathOf(index), accept: [404] });
+  const current = found.status === 404 ? undefined : templateIn(found.text);
+  return current && Object.fromEntries(Object.keys(indexTemplate(index)).flatMap((name) => (name in current ? [[name, current[name]]] : [])));
+}
+
+/** Writes the template, over any that is there. */
+export async function putTemplate(elasticsearch: Elasticsearch, index: string): Promise<void> {
+  await elasticsearch.request(`writing the index template ${index}`, { method: 'PUT', path: pathOf(index), body: indexTemplate(index) });
+}
+
+/** Marks an index that was there before as ours, so that `destroy` counts it; false where there is none. */
+export async function adoptIndex(elasticsearch: Elasticsearch, index: string): Promise<boolean> {
+  const { status } = await elasticsearch.request(`marking the index ${index}`, { method: 'PUT', path: `/${encodeURIComponent(index)}/_mapping`, body: { _meta: MAPPINGS._meta }, accept: [404] });
+  return status !== 404;
+}
+
+function pathOf(index: string): string {
+  return `/_index_template/${encodeURIComponent(index)}`;
 }
 
 /** Removes the template; false where there was none. */
 export async function deleteTemplate(elasticsearch: Elasticsearch, index: string): Promise<boolean> {
-  const path = `/_index_template/${encodeURIComponent(index)}`;
-  const { status } = await elasticsearch.request(`deleting the index template ${index}`, { method: 'DELETE', path, accept: [404] });
+  const { status } = await elasticsearch.request(`deleting the index template ${index}`, { method: 'DELETE', path: pathOf(index), accept: [404] });
   return status !== 404;
 }
 

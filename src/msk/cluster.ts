@@ -17,6 +17,10 @@ export type ClusterFound = {
   tags: Record<string, string>;
   logins: { scram: boolean; iam: boolean };
   brokers: number;
+  /** Of a provisioned cluster, where MSK tells them. */
+  kafkaVersion?: string;
+  instanceType?: string;
+  storageGib?: number;
 };
 
 export type ClusterStep = { do: 'create cluster'; name: string; brokers: number; instanceType: string; kafkaVersion: string };
@@ -130,6 +134,9 @@ function foundOf(cluster: Cluster): ClusterFound {
     // A serverless cluster has IAM and nothing else.
     logins: { scram: sasl?.Scram?.Enabled === true, iam: sasl?.Iam?.Enabled === true || cluster.Serverless !== undefined },
     brokers: cluster.Provisioned?.NumberOfBrokerNodes ?? 0,
+    kafkaVersion: cluster.Provisioned?.CurrentBrokerSoftwareInfo?.KafkaVersion,
+    instanceType: cluster.Provisioned?.BrokerNodeGroupInfo?.InstanceType,
+    storageGib: cluster.Provisioned?.BrokerNodeGroupInfo?.StorageInfo?.EbsStorageInfo?.VolumeSize,
   };
 }
 

@@ -42,6 +42,16 @@ describe('the product’s own databricks.yml', () => {
     const status = (target: string) => (mainJob(target) as any).schedule.pause_status;
     expect([status('local'), status('dev'), status('prod')]).toEqual(['PAUSED', 'PAUSED', 'UNPAUSED']);
   });
+  it.each([
+    ['local', ['ingest', 'windows'], ['notebooks'], []],
+    ['dev', ['ingest', 'windows', 'export'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
+    ['prod', ['ingest', 'windows', 'export'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], ['topics', 'tables']],
+  ])('%s: tasks, what goes along with them, and what is protected', (target, tasks, paths, kept) => {
+    const config = load(repository, { target });
+    expect((config.jobs[0]?.settings.tasks as { task_key: string }[]).map((task) => task.task_key)).toEqual(tasks);
+    expect(config.syncPaths).toEqual(paths);
+    expect(config.pipeline.prevent_destroy).toEqual(kept);
+  });
   it('keeps numbers as numbers and job parameters as text, as the Databricks CLI does', () => {
     const settings = mainJob('prod') as Record<string, any>;
     expect(settings.job_clusters[0].new_cluster.autoscale.max_workers).toBe(4);

@@ -19,6 +19,7 @@ const fingerprint = fingerprintKey(secrets);
 const settings = { name: 'traffic', tasks: [{ task_key: 'ingest', notebook_task: { notebook_path: `${place.files}/notebooks/ingest` } }] };
 
 const wanted = (overrides: Partial<Wanted> = {}): Wanted => ({
+  who: { userName: 'a' },
   place,
   files: [notebook, shared],
   jobs: [{ key: 'traffic', settings }],

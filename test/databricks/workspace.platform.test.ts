@@ -5,7 +5,7 @@ import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { apply } from '../../src/databricks/apply.ts';
 import { connect, type Workspace } from '../../src/databricks/client.ts';
-import { deployedJob, observe, plan, wantedDeployment, type Step } from '../../src/databricks/deploy.ts';
+import { deployedJob, observe, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
 import { deleteSecret, exportFile, getJob, importFile, listJobs, listSecrets, putSecret, resetJob } from '../../src/databricks/rest.ts';
 import { followRun, idempotencyToken, startRun, stopRun, type RunEvent } from '../../src/databricks/runs.ts';
@@ -33,14 +33,14 @@ let config: Config;
 const secrets = { bootstrap_servers: new Secret('127.0.0.1:9096'), username: new Secret('someone'), password: new Secret('correct horse battery') };
 
 const load = (vars: string[] = []): Config => loadConfig({ cwd: project.folder, target: 'local', vars, needsEnvironment: true });
-async function deploy(given: { config?: Config; secrets?: typeof secrets } = {}): Promise<Step[]> {
+async function deploy(given: { config?: Config; secrets?: typeof secrets } = {}): Promise<WorkspaceStep[]> {
   const wanted = await wantedDeployment(workspace, given.config ?? config, given.secrets ?? secrets);
   const found = await observe(workspace, wanted);
   const steps = plan(wanted, found);
   await apply(workspace, wanted, found, steps, () => undefined);
   return steps;
 }
-const done = (steps: Step[]): string[] => steps.map((step) => `${step.do}${'file' in step ? ` ${step.file}` : ''}`);
+const done = (steps: WorkspaceStep[]): string[] => steps.map((step) => `${step.do}${'file' in step ? ` ${step.file}` : ''}`);
 
 beforeAll(async () => {
   project = createProject('workspaceroom');
@@ -100,6 +100,14 @@ describe('deploy', () => {
     expect(await deploy()).toMatchObject([{ do: 'update job', job_id: before.job_id }]);
     const mine = (await listJobs(workspace)).filter((job) => job.settings.tags?.streamgauge === 'sg-workspaceroom/local');
     expect(mine.map((job) => job.job_id)).toEqual([before.job_id]);
+  });
+
+  it('that did not take is an error: the workspace is read again', async () => {
+    const deaf: Workspace = { ...workspace, request: async <T>(call: Parameters<Workspace['request']>[0]) => (call.path.endsWith('/jobs/reset') ? ({} as T) : workspace.request<T>(call)) };
+    const wanted = await wantedDeployment(deaf, load(['window_minutes=60']), secrets);
+    const found = await observe(deaf, wanted);
+    await expect(apply(deaf, wanted, found, plan(wanted, found), () => undefined)).rejects.toMatchObject({ code: 'APPLY_DID_NOT_TAKE', exitCode: 4, message: expect.stringContaining('update job') });
+    expect(await deploy()).toEqual([]);
   });
 
   it('writes credentials when they changed here or there, and keeps none in what it says', async () => {

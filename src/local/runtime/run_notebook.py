@@ -18,6 +18,7 @@ from concurrent.futures import thread as pool
 
 import notebook_dbutils
 from notebook_cells import cells
+from notebook_libraries import add_libraries
 
 # The platform's own Python files are not the task's to import.
 sys.path.pop(0)
@@ -101,6 +102,7 @@ def perform(task) -> dict:
     """Runs the task; what became of it, as the `ended` event says it."""
     files = set()
     try:
+        add_libraries(task["libraries"], task["librariesDir"])
         importlib_by_value(task["root"], os.path.dirname(task["file"]))
         os.chdir(os.path.dirname(task["file"]))
         if task["kind"] == "notebook":

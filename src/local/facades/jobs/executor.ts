@@ -41,6 +41,8 @@ export type ExecutorOptions = {
   baseUrl: string;
   workspaceRoot: string;
   volumesDir: string;
+  /** Where the tasks' PyPI libraries are installed. */
+  librariesDir: string;
   fileOf(path: string): string;
   logFile(taskRunId: number): string;
   /** A token for the task's own calls; its subject comes back with each secret that the task reads. */
@@ -115,9 +117,15 @@ function guardSpecification(options: ExecutorOptions, file: string, sessionId: s
   return { command: python, args, env, cwd: dirname(file), graceMs: killMs, unprivileged: false, foreground: false, inherit: false };
 }
 
-function taskSpecification({ workspaceRoot, volumesDir }: ExecutorOptions, { run, kind, path, named, listed }: Order, file: string) {
+function taskSpecification({ workspaceRoot, volumesDir, librariesDir }: ExecutorOptions, { run, attempt, kind, path, named, listed }: Order, file: string) {
   const values = Object.fromEntries([...latestAttempts(run)].map(([key, attempt]) => [key, attempt.values]));
-  return { kind, path, file, root: workspaceRoot, volumes: volumesDir, parameters: named, arguments: listed, values };
+  return { kind, path, file, root: workspaceRoot, volumes: volumesDir, parameters: named, arguments: listed, values, librariesDir, libraries: pypiPackages(run, attempt) };
+}
+
+/** Of a task's libraries, those from PyPI; on Databricks they come with its compute. */
+function pypiPackages(run: Run, attempt: Attempt): string[] {
+  const libraries = run.settings.tasks?.find((task) => task.task_key === attempt.task_key)?.libraries;
+  return (Array.isArray(libraries) ? libraries : []).flatMap((library: { pypi?: { package?: unknown } } | null) => (typeof library?.pypi?.package === 'string' ? [library.pypi.package] : []));
 }
 
 async function attend(child: ChildProcess, order: Order, redaction: Redaction, options: ExecutorOptions): Promise<Ending & { released: boolean }> {

@@ -55,7 +55,7 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   const account = accountRoutes({ ...options, workspaceId });
   const store = openStore(stateDir, clock.now);
   const executor = createExecutor({
-    ...options, volumesDir, fileOf: tree.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: store.logFile, mint: auth.mint,
+    ...options, volumesDir, librariesDir: join(stateDir, 'libraries'), fileOf: tree.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: store.logFile, mint: auth.mint,
   });
   const wiring = { store, clock, slots: options.slots ?? 4, place: { workspaceId, baseUrl }, log };
   // What an earlier process left running died with it.

@@ -1,0 +1,46 @@
+import { resolve } from 'node:path';
+import type { Command } from '../command.ts';
+import { planFile, writePlan } from '../deployment/file.ts';
+import { observeWorld, openSystems } from '../deployment/observe.ts';
+import { driftOf, planDeployment } from '../deployment/plan.ts';
+import { planBlocks, summary } from '../deployment/show.ts';
+import { worst, type Drift, type Risk, type Step } from '../deployment/step.ts';
+import { EXIT } from '../errors.ts';
+
+type Options = { out?: string; detailedExitcode?: boolean };
+type Result = { changed: boolean; risk: Risk; steps: Step[]; drift: Drift[]; tables: readonly string[] | null; saved: string | null; detailed: boolean };
+
+/** `streamgauge plan`: every difference from broker to index, with its risk; changes nothing. */
+export const plan: Command<Options, Result> = {
+  name: 'plan',
+  summary: 'Show what deploy would do from broker to index, field by field, each step with its risk; changes nothing.',
+  examples: [
+    ['streamgauge plan -t prod', 'what would change, and what that costs'],
+    ['streamgauge plan -t prod --out prod.plan', 'save it: `deploy --plan prod.plan` does exactly that, or nothing'],
+    ['streamgauge plan -t prod --detailed-exitcode', 'exit code 0: nothing to do; 7: there are changes'],
+  ],
+  options: {
+    out: { type: 'string', requiresArg: true, describe: 'File to save the plan in' },
+    detailedExitcode: { type: 'boolean', describe: 'End with 7 where there is something to do' },
+  },
+  async run(context, { out, detailedExitcode = false }) {
+    const { config, progress } = context;
+    progress.stage('plan');
+    const systems = await openSystems(context);
+    try {
+      const world = await observeWorld(context, systems);
+      const steps = planDeployment(world.wanted, world.found);
+      if (out !== undefined) await writePlan(resolve(out), planFile(config, world, steps));
+      if (systems.elasticsearch === undefined) progress.note('the index template was not looked at: the environment names no Elasticsearch');
+      return { changed: steps.length > 0, risk: worst(steps.map(({ risk }) => risk)), steps, drift: driftOf(world.wanted, world.found), tables: world.found.tables ?? null, saved: out ?? null, detailed: detailedExitcode };
+    } finally {
+      await systems.close();
+    }
+  },
+  render({ steps, drift, tables, saved }) {
+    const known = tables === null ? 'not looked at: no SQL warehouse answered' : tables.length === 0 ? 'none yet: the first run of the job makes them' : tables.join(', ');
+    const facts: [string, string][] = [['tables', known], ...(saved === null ? [] : [['saved', `${saved}: \`streamgauge deploy --plan ${saved}\` does exactly this`] as [string, string]])];
+    return [...planBlocks(steps, drift), { kind: 'text', text: summary(steps) }, { kind: 'facts', facts }];
+  },
+  exitCode: ({ detailed, changed }) => (detailed && changed ? EXIT.changes : EXIT.ok),
+};

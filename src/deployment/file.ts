@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import type { Config } from '../config/config.ts';
+import { Failure } from '../errors.ts';
+import type { World } from './observe.ts';
+import type { Step } from './step.ts';
+
+/** A saved plan: the steps, and by hashes the world and the bundle that they were planned for. Holds no secret and no content. */
+export type PlanFile = { version: 1; bundle: string; target: string; at: string; wanted: string; found: string; steps: Step[] };
+
+/** A plan as it is saved. */
+export function planFile(config: Pick<Config, 'bundle' | 'target'>, world: World, steps: Step[], at: Date = new Date()): PlanFile {
+  return { version: 1, bundle: config.bundle, target: config.target, at: at.toISOString(), wanted: wantedHash(world), found: foundHash(world), steps };
+}
+
+export async function writePlan(file: string, plan: PlanFile): Promise<void> {
+  await writeFile(file, `${JSON.stringify(plan, undefined, 2)}\n`, { mode: 0o600 });
+}
+
+/** The saved plan; a usage Failure for a file that is none, or is another target's. */
+export async function readPlan(file: string, config: Pick<Config, 'bundle' | 'target'>): Promise<PlanFile> {
+  const refuse = (message: string, cause?: unknown): Failure => new Failure({ code: 'PLAN_UNREADABLE', kind: 'usage', message: `${file}: ${message}`, hint: `Make a plan: \`streamgauge plan -t ${config.target} --out ${file}\`.`, cause });
+  let plan: Partial<PlanFile>;
+  try {
+    plan = JSON.parse(await readFile(file, 'utf8')) as Partial<PlanFile>;
+  } catch (error) {
+    throw refuse('cannot be read as a plan', error);
+  }
+  if (plan?.version !== 1 || !Array.isArray(plan.steps) || typeof plan.found !== 'string' || typeof plan.wanted !== 'string') throw refuse('is not a plan of this version');
+  if (plan.bundle !== config.bundle || plan.target !== config.target) throw refuse(`is a plan for ${plan.bundle} / ${plan.target}, not for ${config.bundle} / ${config.target}`);
+  return plan as PlanFile;
+}
+
+/** Failure PLAN_OUTDATED where bundle or world are no longer those that were planned for, or the steps would be others. */
+export function checkPlan(plan: PlanFile, world: World, steps: readonly Step[], file: string): void {
+  const outdated = (message: string): Failure => new Failure({ code: 'PLAN_OUTDATED', kind: 'checkFailed', message: `${message} since the plan of ${plan.at}: nothing was done`, hint: `Plan again: \`streamgauge plan -t ${plan.target} --out ${file}\`.` });
+  if (plan.wanted !== wantedHash(world)) throw outdated('the bundle has changed');
+  if (plan.found !== foundHash(world)) throw outdated('the world has moved');
+  if (stable(lasting(plan.steps)) !== stable(lasting(steps))) throw outdated('the plan was edited, or would now be another,');
+}
+
+/** Runs come and go by the schedule: restarting those that are there belongs to every plan. */
+function lasting(steps: readonly Step[]): Step[] {
+  return steps.filter(({ work }) => work.room !== 'runs');
+}
+
+function wantedHash({ wanted: { pipeline, workspace, template } }: World): string {
+  const files = workspace.files.map(({ path, sha256 }) => [path, sha256]);
+  return sha256(stable({ pipeline, files, jobs: workspace.jobs, place: workspace.place, template }));
+}
+
+function foundHash(world: World): string {
+  const { activeRuns: _, ...found } = world.found;
+  // A cluster that is patched meanwhile serves all the same, and others may tag it; Kafka lists rights in any order.
+  const { tags: _tags, state, ...cluster } = found.cluster ?? { tags: {}, state: 'none' };
+  const serving = ['CREATING', 'DELETING', 'FAILED', 'none'].includes(state) ? state : 'serving';
+  return sha256(stable({ ...found, cluster: { ...cluster, state: serving }, rights: found.rights.map(stable).sort() }));
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** JSON with sorted keys: equal values give equal text. */
+export function stable(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item) ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item,
+  );
+}

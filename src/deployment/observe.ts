@@ -1,0 +1,114 @@
+import type { Context } from '../command.ts';
+import { connect, type Workspace } from '../databricks/client.ts';
+import { findTables } from '../databricks/data.ts';
+import { observe, wantedDeployment, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { listRuns, me, type Me } from '../databricks/rest.ts';
+import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
+import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';
+import { Failure, Secret } from '../errors.ts';
+import { findRights, type Right } from '../kafka/acls.ts';
+import { withAdmin, type KafkaAccess } from '../kafka/connect.ts';
+import { findTopics, type TopicFound } from '../kafka/topics.ts';
+import { accessTo } from '../msk/access.ts';
+import { connectAws, type Aws } from '../msk/clients.ts';
+import { findCluster, type ClusterFound } from '../msk/cluster.ts';
+import { observeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
+import type { Observed, Wanted } from './plan.ts';
+
+/** The systems that a deployment talks to; Elasticsearch only where the environment names one. */
+export type Systems = { aws: Aws; workspace: Workspace; who: Me; elasticsearch: Elasticsearch | undefined; close(): Promise<void> };
+
+export type World = { wanted: Wanted; found: Observed };
+
+const SCRAM_SECRETS = ['bootstrap_servers', 'password', 'username'];
+
+/** Clients for every system of the target; nothing is changed, and little is asked yet. */
+export async function openSystems({ config, signal }: Context): Promise<Systems> {
+  const [aws, { connected, who }, elasticsearch] = await Promise.all([
+    connectAws(config.awsRegion),
+    connect(config.databricks, { signal }).then(async (connected) => ({ connected, who: await me(connected) })),
+    config.elasticsearch === undefined ? undefined : openElasticsearch(config, signal),
+  ]);
+  return { aws, workspace: connected, who, elasticsearch, close: async () => elasticsearch?.close() };
+}
+
+/** Reads everything from broker to index, and what the configuration makes of it. */
+export async function observeWorld(context: Context, systems: Systems): Promise<World> {
+  const { config } = context;
+  const { index } = config.pipeline;
+  const broker = observeBroker(context, systems.aws);
+  const [{ cluster, logins, topics, rights, secrets }, tables, template, { wanted, found, activeRuns }] = await Promise.all([
+    broker,
+    tablesThere(context),
+    systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
+    observeWorkspace(context, systems, broker.then(({ secrets }) => secrets)),
+  ]);
+  const wantedTemplate = systems.elasticsearch === undefined ? undefined : (indexTemplate(index) as Record<string, unknown>);
+  const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
+  return {
+    wanted: { pipeline: config.pipeline, workspace: complete, template: wantedTemplate },
+    found: { cluster, logins, topics, rights, workspace: found, activeRuns, tables, template },
+  };
+}
+
+/** The secrets of the scope, or the keys that will have values once the broker's part is applied. */
+export function scopeOf(config: Context['config'], secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
+  if (secrets !== undefined) return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: [] };
+  return { secrets: {}, pending: config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS };
+}
+
+async function observeWorkspace({ config }: Context, { workspace, who }: Systems, secrets: Promise<unknown>) {
+  // Not waited for: what MSK answers is not needed to ask the workspace; but its failure must not be nobody's.
+  secrets.catch(() => undefined);
+  const wanted = await wantedDeployment(workspace, config, {}, who);
+  const found = await observe(workspace, wanted);
+  const running = await Promise.all(
+    Object.entries(found.jobs).map(async ([key, { job_id }]) => (await listRuns(workspace, job_id, { activeOnly: true })).map((run) => ({ key, jobId: job_id, runId: run.run_id }))),
+  );
+  return { wanted, found, activeRuns: running.flat() };
+}
+
+type BrokerFound = { cluster: ClusterFound | undefined; logins: LoginsFound; topics: TopicFound[]; rights: Right[]; secrets: Record<string, Secret> | undefined };
+
+async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound> {
+  const { cluster_name: name, kafka_auth: auth } = config.pipeline;
+  const cluster = await findCluster(aws, name);
+  const scram = auth === 'scram';
+  const logins: LoginsFound = scram ? await observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster) : { key: undefined, secrets: { admin: undefined, pipeline: undefined } };
+  const canEnter = cluster?.logins[auth] === true && !['CREATING', 'DELETING', 'FAILED'].includes(cluster.state);
+  const isReady = (role: (typeof ROLES)[number]): boolean => canEnter && (!scram || (logins.secrets[role]?.associated === true && !logins.secrets[role].scheduledForDeletion));
+  const secrets = cluster !== undefined && isReady('pipeline') ? kafkaSecrets(await accessTo(aws, cluster, config, 'pipeline')) : undefined;
+  if (cluster === undefined || !isReady('admin')) return { cluster, logins, topics: [], rights: [], secrets };
+  const inside = await withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => ({
+    topics: await findTopics(admin, config.pipeline.topics),
+    rights: scram ? await findRights(admin, ROLES.map((role) => usernameOf(name, role))) : [],
+  }));
+  // Others may share the users and the cluster: their topics' rights are not this deployment's world.
+  const rights = inside.rights.filter(({ resource, name: topic }) => resource !== 'topic' || topic === '*' || config.pipeline.topics.includes(topic));
+  return { cluster, logins, topics: inside.topics, rights, secrets };
+}
+
+/** What the notebooks read from the secret scope; MSK names the brokers in any order. */
+export function kafkaSecrets({ brokers, sasl }: KafkaAccess): Record<string, Secret> {
+  const servers = { bootstrap_servers: new Secret([...brokers].sort().join(',')) };
+  return sasl.mechanism === 'iam' ? servers : { ...servers, username: new Secret(sasl.username), password: sasl.password };
+}
+
+/** For the task that carries windows to Elasticsearch; a job without it is given nothing that it does not need. */
+function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Record<string, Secret> {
+  const exports = jobs.some(({ settings: { tasks } }) => Array.isArray(tasks) && tasks.some((task: { task_key?: unknown } | null) => task?.task_key === 'export'));
+  if (!exports || elasticsearch === undefined) return {};
+  const { url, auth } = elasticsearch;
+  const login: Record<string, Secret> = 'apiKey' in auth ? { elasticsearch_api_key: auth.apiKey } : { elasticsearch_username: new Secret(auth.username), elasticsearch_password: auth.password };
+  return { elasticsearch_url: new Secret(url), ...login };
+}
+
+/** The job makes the tables; a plan only has to know whether there is something to lose. Undefined where no warehouse answers. */
+async function tablesThere({ config, signal }: Context): Promise<string[] | undefined> {
+  if (config.databricks.httpPath === undefined) return undefined;
+  return findTables(config, signal).catch((error: unknown) => {
+    // Whoever may deploy need not have the right to query; the workspace itself says what is wrong with the rest.
+    if (error instanceof Failure && !signal.aborted) return undefined;
+    throw error;
+  });
+}
