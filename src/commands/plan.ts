@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from '../command.ts';
+import { warningsOf } from '../databricks/deploy.ts';
 import { planFile, writePlan } from '../deployment/file.ts';
 import { observeWorld, openSystems } from '../deployment/observe.ts';
 import { driftOf, planDeployment } from '../deployment/plan.ts';
@@ -30,6 +31,7 @@ export const plan: Command<Options, Result> = {
     try {
       const world = await observeWorld(context, systems);
       const steps = planDeployment(world.wanted, world.found);
+      for (const warning of warningsOf(world.wanted.workspace, world.found.workspace)) progress.warn(warning);
       if (out !== undefined) await writePlan(resolve(out), planFile(config, world, steps));
       if (systems.elasticsearch === undefined) progress.note('the index template was not looked at: the environment names no Elasticsearch');
       return { changed: steps.length > 0, risk: worst(steps.map(({ risk }) => risk)), steps, drift: driftOf(world.wanted, world.found), tables: world.found.tables ?? null, saved: out ?? null, detailed: detailedExitcode };

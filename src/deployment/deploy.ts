@@ -1,6 +1,7 @@
 import type { Context } from '../command.ts';
 import { takeDeployLock } from '../databricks/lock.ts';
 import { placeOf } from '../databricks/bundle.ts';
+import { warningsOf } from '../databricks/deploy.ts';
 import { agreed } from './agree.ts';
 import { applyPlan, type Applied } from './apply.ts';
 import { observeWorld, openSystems, type Systems, type World } from './observe.ts';
@@ -45,6 +46,7 @@ async function underLock(context: Context, systems: Systems, options: DeployOpti
   const world = options.want === undefined ? observed : await options.want(observed, systems);
   const steps = planDeployment(world.wanted, world.found);
   options.check?.(world, steps);
+  for (const warning of warningsOf(world.wanted.workspace, world.found.workspace)) progress.warn(warning);
   const done = { steps, drift: driftOf(world.wanted, world.found), world, host: systems.workspace.host };
   if (options.dryRun) return { ...done, applied: undefined };
   for (const step of steps) progress.note(sentence(step));

@@ -48,7 +48,8 @@ describe('the product’s own databricks.yml', () => {
     ['prod', ['ingest', 'windows', 'export'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], ['topics', 'tables']],
   ])('%s: tasks, what goes along with them, and what is protected', (target, tasks, paths, kept) => {
     const config = load(repository, { target });
-    expect((config.jobs[0]?.settings.tasks as { task_key: string }[]).map((task) => task.task_key)).toEqual(tasks);
+    const job = config.jobs.find(({ key }) => key === 'traffic_counter') as { settings: any };
+    expect(job.settings.tasks.map((task: { task_key: string }) => task.task_key)).toEqual(tasks);
     expect(config.syncPaths).toEqual(paths);
     expect(config.pipeline.prevent_destroy).toEqual(kept);
   });
