@@ -2,7 +2,7 @@ import type { Context } from '../command.ts';
 import { Failure } from '../errors.ts';
 import { applyAclStep } from '../kafka/acls.ts';
 import { logIn, withAdmin, type KafkaAccess } from '../kafka/connect.ts';
-import { applyTopicStep } from '../kafka/topics.ts';
+import { applyTopicStep, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import type { Aws } from '../msk/clients.ts';
 import { createCluster, findCluster, waitUntilServing, type ClusterFound } from '../msk/cluster.ts';
@@ -35,7 +35,10 @@ export async function applyBroker(context: Context, aws: Aws, found: ClusterFoun
   const access = await accessTo(aws, cluster, config, 'admin');
   await admitted(context, access, newLogins);
   await withAdmin(access, 'making topics and rights', async (admin) => {
+    // Where nobody could look before (an adopted cluster, new logins), a topic may be there: then what differs is the next plan's.
+    const there = newLogins ? await findTopics(admin, config.pipeline.topics) : [];
     for (const step of inside) {
+      if (step.work.room === 'topics' && step.work.step.do === 'create topic' && there.some(({ name }) => name === step.name)) continue;
       said(step);
       if (step.work.room === 'rights') await applyAclStep(admin, step.work.step);
       if (step.work.room !== 'topics') continue;

@@ -12,6 +12,12 @@ function effect(what) {
   if (String(effects) === KILL_AFTER) process.kill(process.pid, 'SIGKILL');
 }
 
+// The AWS SDK speaks through node:http; what it creates is known by its operation.
+channel('http.client.response.finish').subscribe(({ request }) => {
+  const operation = String(request.getHeader('x-amz-target') ?? '').split('.').at(-1) || `${request.method} ${request.path.split('?')[0].split('/').at(-1)}`;
+  if (/^(Create|POST)/.test(operation)) effect(`AWS ${operation}`);
+});
+
 channel('undici:request:headers').subscribe(({ request }) => {
   if (request.method !== 'GET' && !request.path.startsWith('/oidc/')) effect(`${request.method} ${request.path.split('?')[0]}`);
 });

@@ -76,6 +76,31 @@ describe('a deployment', () => {
   }, 900_000);
 });
 
+describe('a deployment from nothing', () => {
+  it('killed after anything that it made in AWS goes on where it was', async () => {
+    const whole = createProject('nothing', { partitions: 1, cluster_name: 'sg-nothing' });
+    const things = (result: any): string[] => result.destroyed.map((thing: any) => thing.thing).sort();
+    const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
+    await whole.json(['destroy', '--yes', '--force']);
+    await whole.json(['deploy'], { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
+    const made = readFileSync(log, 'utf8').split('\n').map((effect, at) => ({ effect, at: at + 1 })).filter(({ effect }) => effect.startsWith('AWS '));
+    expect(made.map(({ effect }) => effect)).toEqual(expect.arrayContaining(['AWS POST clusters', 'AWS CreateKey', 'AWS CreateSecret', 'AWS POST scram-secrets']));
+    const blocked = await whole.cli(['destroy', '--yes', '--force', '--var', 'prevent_destroy=topics']);
+    expect([blocked.code, blocked.stderr]).toEqual([2, expect.stringContaining('nothing was destroyed')]);
+    expect((await whole.json(['plan'])).steps).toEqual([]);
+    const undisturbed = things(await whole.json(['destroy', '--yes', '--force']));
+    const [seen, wanted]: [unknown[], unknown[]] = [[], []];
+    for (const { effect, at } of made) {
+      const killed = await whole.cli(['deploy'], killedAfter(at));
+      await whole.json(['deploy', '--force-lock']);
+      const { steps } = await whole.json(['plan']);
+      seen.push({ effect, killed: killed.code, steps, things: things(await whole.json(['destroy', '--yes', '--force'])) });
+      wanted.push({ effect, killed: null, steps: [], things: undisturbed });
+    }
+    expect(seen).toEqual(wanted);
+  }, 900_000);
+});
+
 describe('a run', () => {
   const runs = async (): Promise<number> => (await listRuns(workspace, (await deployedJob(workspace, config)).job_id)).length;
 
