@@ -127,6 +127,7 @@ describe('adopting and protecting', () => {
   });
 
   it('what is protected blocks destroy as a whole', async () => {
+    await project.json(['deploy', '--var', 'partitions=2']);
     const file = join(project.folder, 'jobs/traffic_counter.job.yml');
     const whole = readFileSync(file, 'utf8');
     writeFileSync(file, whole.replace('      max_concurrent_runs: 1\n', '      max_concurrent_runs: 1\n      lifecycle:\n        prevent_destroy: true\n'));
