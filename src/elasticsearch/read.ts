@@ -57,8 +57,8 @@ export async function* allDocuments(elasticsearch: Elasticsearch, index: string,
   }
 }
 
-/** A document as it is kept: its source to the last digit, its external version. */
-export type KeptDocument = { id: string; version: bigint; seqNo: bigint; source: Record<string, unknown> };
+/** A document as it is kept: its source to the last digit, as text (empty where it is not known) and as values (slow: for what differs); its external version. */
+export type KeptDocument = { id: string; version: bigint; seqNo: bigint; sequence: bigint; text: string; readonly source: Record<string, unknown> };
 
 /** Every document of windows that start in the period (epoch milliseconds, `to` exclusive), in the order of `sequence`, in pages; nothing where there is no index. */
 export async function* documentsBySequence(elasticsearch: Elasticsearch, index: string, { from, to }: { from?: number; to?: number }, pageSize = 5000): AsyncGenerator<KeptDocument[], void, undefined> {
@@ -82,15 +82,35 @@ export async function* documentsBySequence(elasticsearch: Elasticsearch, index: 
 export async function documentById(elasticsearch: Elasticsearch, index: string, id: string): Promise<KeptDocument | undefined> {
   const { status, text } = await elasticsearch.request(`reading ${id}`, { method: 'GET', path: `/${encodeURIComponent(index)}/_doc/${encodeURIComponent(id)}`, accept: [404] });
   if (status === 404) return undefined;
-  const hit = parseExact(text) as KeptHit;
-  return { id: hit._id, version: hit._version, seqNo: hit._seq_no, source: hit._source };
+  return keptDocument(JSON.parse(text) as KeptHit, '', () => (parseExact(text) as KeptHit)._source);
 }
 
-type KeptHit = { _id: string; _version: bigint; _seq_no: bigint; _source: Record<string, unknown> };
+type KeptHit = { _id: string; _version: number; _seq_no: number; _source: Record<string, unknown> };
 
-function keptIn(text: string): KeptDocument[] {
-  const { hits } = parseExact(text) as { hits: { hits: KeptHit[] } };
-  return hits.hits.map((hit) => ({ id: hit._id, version: hit._version, seqNo: hit._seq_no, source: hit._source }));
+/**
+ * The hits of a page that was sorted. Every digit counts, and exact parsing takes ten times as long as JSON.parse: the text of each
+ * source is cut out instead, between its name, which nothing but a field's name can be in JSON, and the sort values behind it.
+ */
+function keptIn(page: string): KeptDocument[] {
+  const { hits } = (JSON.parse(page) as { hits: { hits: KeptHit[] } }).hits;
+  const parts = page.split('"_source":').slice(1).map((part) => part.slice(0, part.lastIndexOf(',"sort":[')));
+  if (parts.length === hits.length) return hits.map((hit, at) => keptDocument(hit, parts[at] as string, () => parseExact(parts[at] as string) as Record<string, unknown>));
+  const exact = (parseExact(page) as { hits: { hits: KeptHit[] } }).hits.hits;
+  return hits.map((hit, at) => keptDocument(hit, '', () => exact[at]?._source ?? {}));
+}
+
+function keptDocument(hit: KeptHit, text: string, parse: () => Record<string, unknown>): KeptDocument {
+  const { sequence } = hit._source;
+  return {
+    id: hit._id,
+    version: BigInt(hit._version),
+    seqNo: BigInt(hit._seq_no),
+    sequence: Number.isSafeInteger(sequence) ? BigInt(sequence as number) : -1n,
+    text,
+    get source() {
+      return parse();
+    },
+  };
 }
 
 type Hit = { _id: string; _source: Record<string, string | bigint | null> };

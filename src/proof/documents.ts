@@ -20,7 +20,7 @@ export type DocumentsProof = {
 type Target = { elasticsearch: Elasticsearch; index: string };
 /** `waiting`: ids of windows whose newest revision has not been exported; an older one of theirs is in the index, rightly. */
 type Unmatched = { windows: Map<string, Expected>; documents: Map<string, KeptDocument>; waiting: Set<string> };
-type Expected = { id: string; version: bigint; source: Record<string, unknown>; window: WindowRow };
+type Expected = { id: string; version: bigint; text: string; readonly source: Record<string, unknown>; window: WindowRow };
 
 /** So many of each side are kept to be paired by their id; past it a difference is counted and not explained. */
 const KEPT_UNMATCHED = 1000;
@@ -40,7 +40,7 @@ export async function proveDocuments(proof: Proof, period: Period, { elasticsear
     while (!window.done || !document.done) {
       const wanted = window.done ? undefined : window.value;
       const kept = document.done ? undefined : document.value;
-      const [sequence, keptSequence] = [wanted?.window.sequence, kept === undefined ? undefined : sequenceOf(kept)];
+      const [sequence, keptSequence] = [wanted?.window.sequence, kept?.sequence];
       if (sequence !== undefined && sequence > newest) newest = sequence;
       const isWindow = wanted !== undefined && (keptSequence === undefined || (sequence as bigint) <= keptSequence);
       const isDocument = kept !== undefined && (sequence === undefined || (keptSequence as bigint) <= sequence);
@@ -74,19 +74,24 @@ async function* expectedDocuments(proof: Proof, period: Period): AsyncGenerator<
 /** The document that an export writes for this window. */
 export function expectedDocument(window: WindowRow): Expected {
   const { id, lines } = bulkDocument(window);
-  return { id, version: window.revision, source: parseExact(lines.slice(lines.indexOf('\n') + 1)) as Record<string, unknown>, window };
+  const text = lines.slice(lines.indexOf('\n') + 1, -1);
+  return {
+    id,
+    version: window.revision,
+    text,
+    window,
+    get source() {
+      return parseExact(text) as Record<string, unknown>;
+    },
+  };
 }
 
 async function* flat(pages: AsyncGenerator<KeptDocument[], void, undefined>): AsyncGenerator<KeptDocument, void, undefined> {
   for await (const page of pages) yield* page;
 }
 
-function sequenceOf({ source }: KeptDocument): bigint {
-  return typeof source.sequence === 'bigint' ? source.sequence : -1n;
-}
-
 function isSame(wanted: Expected, kept: KeptDocument): boolean {
-  return wanted.id === kept.id && wanted.version === kept.version && isDeepStrictEqual(wanted.source, kept.source);
+  return wanted.id === kept.id && wanted.version === kept.version && (wanted.text === kept.text || isDeepStrictEqual(wanted.source, kept.source));
 }
 
 function keep<T>(side: Map<string, T>, id: string, value: T, differences: Differences, topic: string): void {
@@ -105,7 +110,7 @@ function explain({ windows, documents, waiting }: Unmatched, { newest, exported 
       note(differences, { ...base, message: `document ${id} (revision ${wanted.version}) is not in the index` });
       continue;
     }
-    if (sequenceOf(kept) > newest) {
+    if (kept.sequence > newest) {
       found.newer += 1n;
       continue;
     }
@@ -114,15 +119,16 @@ function explain({ windows, documents, waiting }: Unmatched, { newest, exported 
     else if (sequence <= exported) note(differences, { ...base, message: `document ${id} stands more than once in the index` });
   }
   for (const [id, kept] of documents) {
-    if (sequenceOf(kept) > newest) found.newer += 1n;
+    if (kept.sequence > newest) found.newer += 1n;
     else if (!waiting.has(id)) note(differences, { stage: 'documents', topic: String(kept.source.topic), document: id, message: `document ${id} (version ${kept.version}) is in the index, and there is no such window` });
   }
 }
 
 function firstField({ version, source }: Expected, kept: KeptDocument): { field: string; expected: unknown; found: unknown } | undefined {
-  const names = [...new Set([...Object.keys(source), ...Object.keys(kept.source)])];
-  const name = names.find((field) => !isDeepStrictEqual(source[field], kept.source[field]));
-  if (name !== undefined) return { field: name, expected: source[name], found: kept.source[name] };
+  const { source: keptSource } = kept;
+  const names = [...new Set([...Object.keys(source), ...Object.keys(keptSource)])];
+  const name = names.find((field) => !isDeepStrictEqual(source[field], keptSource[field]));
+  if (name !== undefined) return { field: name, expected: source[name], found: keptSource[name] };
   return version === kept.version ? undefined : { field: '_version', expected: version, found: kept.version };
 }
 
