@@ -162,6 +162,12 @@ describe('backup and restore', () => {
     expect([0, 1].flatMap((partition) => found.filter(([p]) => p === partition))).toEqual(expected);
     const second = await project.cli(['restore', '--to', 'topic:traffic_backup_again']);
     expect([second.code, second.stderr]).toEqual([2, expect.stringContaining('holds records already')]);
+    const admin = kafka.admin();
+    await admin.connect();
+    await admin.createTopics({ topics: [{ topic: 'traffic_backup_stamped', numPartitions: 2, configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }] }] });
+    await admin.disconnect();
+    const stamped = await project.cli(['restore', '--to', 'topic:traffic_backup_stamped']);
+    expect([stamped.code, stamped.stderr]).toEqual([2, expect.stringContaining('LogAppendTime')]);
     expect((await rows('SHOW TABLES')).map((row) => row[1]).filter((name: string) => name.startsWith('restored_'))).toEqual([]);
   });
 
