@@ -1,6 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
 // `check`: the shape of the code. `unit`: no engine, no network. `platform`: the real engines, started once for all files.
+// `long`: scenarios of minutes each (kills at every point, tampering, late records, restores), by `npm run test:long`.
+const LONG = ['survive', 'workflow', 'prove', 'prove-late', 'backup', 'backup-full-disk'].map((name) => `test/acceptance/${name}.platform.test.ts`);
+const engines = { globalSetup: ['test/platform-setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 };
+
 export default defineConfig({
   test: {
     projects: [
@@ -14,16 +18,8 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
-      {
-        test: {
-          name: 'platform',
-          include: ['test/**/*.platform.test.ts'],
-          globalSetup: ['test/platform-setup.ts'],
-          fileParallelism: false,
-          testTimeout: 300_000,
-          hookTimeout: 300_000,
-        },
-      },
+      { test: { name: 'platform', include: ['test/**/*.platform.test.ts'], exclude: LONG, ...engines } },
+      ...(process.argv.includes('long') ? [{ test: { name: 'long', include: LONG, ...engines } }] : []),
     ],
   },
 });
