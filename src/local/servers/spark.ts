@@ -109,6 +109,8 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     'spark.sql.catalogImplementation': 'hive',
     'spark.sql.warehouse.dir': join(stateDir, 'warehouse'),
     'spark.hadoop.javax.jdo.option.ConnectionURL': `jdbc:derby:;databaseName=${join(stateDir, 'metastore')};create=true`,
+    // No pool of connections: a query that is interrupted loses its connection, and an emptied pool is waited for without end.
+    'spark.hadoop.datanucleus.connectionPoolingType': 'None',
     'spark.hadoop.hive.exec.scratchdir': join(stateDir, 'scratch', 'hive'),
     'spark.sql.extensions': 'io.delta.sql.DeltaSparkSessionExtension',
     'spark.sql.catalog.spark_catalog': 'org.apache.spark.sql.delta.catalog.DeltaCatalog',
