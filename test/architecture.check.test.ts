@@ -16,7 +16,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   'poll.ts': { ours: /^errors\.ts$/, packages: /^$/ },
   'command.ts': { ours: /^config\/config\.ts$/, packages: /^yargs$/ },
   deployment: { ours: new RegExp(`^(${ROOMS.join('|')}|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^$/ },
-  commands: { ours: new RegExp(`^(${ROOMS.join('|')}|deployment|proof|traffic|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^csv-parse/ },
+  commands: { ours: new RegExp(`^(${ROOMS.join('|')}|deployment|proof|traffic|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^$/ },
   config: { ours: /^errors\.ts$/, packages: /^(zod|yaml)$/ },
   report: { ours: /^(errors\.ts|command\.ts)$/, packages: /^$/ },
   traffic: { ours: /^$/, packages: /^$/ },

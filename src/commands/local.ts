@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Command, Context } from '../command.ts';
 import { Failure } from '../errors.ts';
 import type { Place, Platform, PlatformOptions } from '../local/platform.ts';
@@ -21,7 +20,8 @@ export const local: Command<Options, Result> = {
   takesCommand: true,
   makesEnvironment: true,
   async run(context, { action, command }) {
-    const place = placeOf(context);
+    const { placeIn } = await import('../local/platform.ts');
+    const place = placeIn(context.config.root);
     if (action === 'reset' && command.length === 0) return resetPlace(place);
     if (action !== undefined) throw unknownAction(action);
     const [program, ...args] = command;
@@ -31,11 +31,6 @@ export const local: Command<Options, Result> = {
   render: ({ action, stateDir }) => (action === 'reset' ? [{ kind: 'text', text: `Nothing is left of the local platform in ${stateDir}.` }] : []),
   exitCode: ({ exitCode }) => exitCode,
 };
-
-/** Where the platform of this bundle keeps what it knows. */
-export function placeOf({ config }: Context): Place {
-  return { stateDir: join(config.root, '.streamgauge', 'local'), environmentFile: join(config.root, '.streamgauge', 'local.env') };
-}
 
 /** How the environment's STREAMGAUGE_... variables want the platform to start. */
 async function optionsOf(context: Context, place: Place): Promise<PlatformOptions> {
