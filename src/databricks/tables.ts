@@ -33,12 +33,6 @@ export function windowCounts(tables: Tables): string {
 FROM ${tables.windows}`;
 }
 
-/** The last windows, the newest first; `:n` is how many. */
-export function lastWindows(tables: Tables): string {
-  return `SELECT topic, key, window_start, window_end, count, sum, mean, median, stddev_samp, min, max, revision
-FROM ${tables.windows} ORDER BY window_start DESC, topic, key LIMIT :n`;
-}
-
 /** Every window that changed after `:sequence`, in the order of its change: what an export has still to carry. */
 export function windowsAfter(tables: Tables): string {
   return `SELECT * FROM ${tables.windows} WHERE sequence > :sequence ORDER BY sequence, topic, key, window_start`;
