@@ -109,11 +109,12 @@ async function format(options: KafkaOptions, node: number): Promise<void> {
   await mkdir(files.data, { mode: 0o700 });
   const args = ['-Xmx128m', '-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', `-Dlog4j2.configurationFile=${files.log4j}`, '-cp', options.runtime.kafkaClasspath];
   const logFile = join(options.logDir, `kafka-${node}-format.log`);
+  // One in 64 cluster ids starts with "-": apart from its option, the tool takes such an id for an option of its own.
   const tool = await startProcess({
     name: `formatting storage of Kafka broker ${node}`,
     python: options.runtime.python,
     command: options.runtime.java,
-    args: [...args, 'kafka.tools.StorageTool', 'format', '-t', options.clusterId, '-c', files.properties],
+    args: [...args, 'kafka.tools.StorageTool', 'format', `--cluster-id=${options.clusterId}`, '-c', files.properties],
     logFile,
   });
   const onAbort = () => void tool.stop();

@@ -21,7 +21,7 @@ beforeAll(async () => {
     authority: ground.authority,
     stateDir: join(ground.folder, 'kafka'),
     logDir: join(ground.folder, 'log'),
-    clusterId: 'c3RyZWFtZ2F1Z2V0ZXN0MQ',
+    clusterId: '-3RyZWFtZ2F1Z2V0ZXN0MQ',
     brokers: await brokerPorts(3),
     heapMb: 192,
     log: (line) => void log.push(line),
