@@ -28,7 +28,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   input: { ours: /^(traffic|poll\.ts|errors\.ts)/, packages: /^csv-parse$/ },
   local: {
     ours: /^(errors|poll)\.ts$/,
-    packages: /^(hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|reflect-metadata|@databricks\/sql|thrift|apache-arrow)/,
+    packages: /^(zod|hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|reflect-metadata|@databricks\/sql|thrift|apache-arrow)/,
   },
 };
 
@@ -75,6 +75,11 @@ describe('the import table', () => {
       .map(({ to }) => to);
     expect(breaches).toEqual([]);
   });
+});
+
+it('the local engines know nothing of the façades in front of them', () => {
+  const engines = imports.filter(({ from }) => /^local\/(jobs|servers|runtime)\//.test(from));
+  expect(engines.filter(({ to }) => to.startsWith('local/facades')).map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
 });
 
 describe('habits', () => {

@@ -1,15 +1,53 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { link, rename, rm } from 'node:fs/promises';
+import { link, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { invalid, missing, refusal } from './refusal.ts';
+
+/** A folder on disk that clients see under paths of their own. */
+export type Folder = {
+  fileOf(path: string): string;
+  /** What `work` makes of the path's place on disk; what the disk refuses, as Databricks says it. */
+  at<T>(path: string, work: (file: string) => Promise<T>): Promise<T>;
+  /** Writes a file whole or not at all; false if something is there and must stay. */
+  put(file: string, content: Buffer | AsyncIterable<Uint8Array>, overwrite: boolean): Promise<boolean>;
+  /** Takes a whole tree away in one step, whatever its size. */
+  sweep(file: string): Promise<void>;
+};
+
+/** Opens, or creates, a folder; `scratch` holds what is being written, and is swept of what a crash left there. */
+export async function openFolder(root: string, scratch: string, namesOf: (path: string) => string[]): Promise<Folder> {
+  await rm(scratch, { recursive: true, force: true });
+  for (const folder of [root, scratch]) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const fileOf = (path: string) => join(root, ...namesOf(path));
+  return {
+    fileOf,
+    at: async (path, work) => work(fileOf(path)).catch((error: unknown) => { throw diskRefusal(error, path); }),
+    async put(file, content, overwrite) {
+      const temporary = join(scratch, randomUUID());
+      try {
+        await writeFile(temporary, content, { mode: 0o600 });
+        await (overwrite ? rename : link)(temporary, file);
+        return true;
+      } catch (error) {
+        if (codeOf(error) === 'EEXIST') return false;
+        throw error;
+      } finally {
+        await rm(temporary, { force: true });
+      }
+    },
+    async sweep(file) {
+      const gone = join(scratch, randomUUID());
+      await rename(file, gone);
+      await rm(gone, { recursive: true, force: true });
+    },
+  };
+}
 
 /** The names in a slash-separated path; 400 for whatever could lead out of the folder it is looked up in. */
 export function segmentsOf(path: string): string[] {
   const segments = path.split('/').filter((segment) => segment !== '');
-  const bad = segments.find((segment) => segment === '.' || segment === '..' || segment.includes('\0') || Buffer.byteLength(segment) > 255);
-  if (bad !== undefined) throw invalid(`Path (${path}) is not valid: a name in it is '.', '..' or longer than 255 bytes.`);
-  return segments;
+  if (!segments.some((segment) => segment === '.' || segment === '..' || segment.includes('\0') || Buffer.byteLength(segment) > 255)) return segments;
+  throw invalid(`Path (${path}) is not valid: a name in it is '.', '..' or longer than 255 bytes.`);
 }
 
 /** A path that was escaped as a whole (`%2F` for its slashes), taken from the raw URL and decoded once; 400 if malformed. */
@@ -21,58 +59,18 @@ export function pathAfter(prefix: string, url: string): string {
   }
 }
 
-/** Puts a finished temporary file in its place: whole or not at all; false if something is there and must stay. */
-export async function place(temporary: string, target: string, overwrite: boolean): Promise<boolean> {
-  try {
-    if (overwrite) await rename(temporary, target);
-    else await link(temporary, target);
-    return true;
-  } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
-    throw error;
-  } finally {
-    await rm(temporary, { force: true });
-  }
-}
-
-/** What Databricks says where the disk says no; the error itself if it is not about the path. */
-export function diskRefusal(error: unknown, path: string): unknown {
-  switch (codeOf(error)) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return missing(`Path (${path}) doesn't exist.`);
-    case 'EISDIR':
-    case 'EEXIST':
-      return refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${path}) already exists.`);
-    case 'ENOTEMPTY':
-      return refusal(400, 'DIRECTORY_NOT_EMPTY', `Folder (${path}) is not empty`);
-    case 'ENAMETOOLONG':
-      return invalid(`Path (${path}) is too long.`);
-    default:
-      return error;
-  }
-}
-
-/** A folder of JSON records, one file each (mode 0600), replaced atomically: kill -9 leaves the old record or the new one. */
-export type Records<T> = { all(): T[]; save(name: string, record: T): void; drop(name: string): void };
-
-/** Opens, or creates, a folder of records; what an interrupted write left behind is swept out. */
-export function openRecords<T>(folder: string): Records<T> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const names = readdirSync(folder);
-  for (const name of names) if (name.endsWith('.new')) rmSync(join(folder, name), { force: true });
-  return {
-    all: () => readdirSync(folder).filter((name) => name.endsWith('.json')).map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as T),
-    save(name, record) {
-      // Synchronous: an answer is given only after its effect is on disk, and two saves cannot overtake each other.
-      const temporary = join(folder, `${name}.${randomUUID()}.new`);
-      writeFileSync(temporary, JSON.stringify(record), { mode: 0o600 });
-      renameSync(temporary, join(folder, `${name}.json`));
-    },
-    drop: (name) => rmSync(join(folder, `${name}.json`), { force: true }),
+function diskRefusal(error: unknown, path: string): unknown {
+  const refusals: Record<string, () => unknown> = {
+    ENOENT: () => missing(`Path (${path}) doesn't exist.`),
+    ENOTDIR: () => missing(`Path (${path}) doesn't exist.`),
+    EISDIR: () => refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${path}) already exists.`),
+    EEXIST: () => refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${path}) already exists.`),
+    ENOTEMPTY: () => refusal(400, 'DIRECTORY_NOT_EMPTY', `Folder (${path}) is not empty`),
+    ENAMETOOLONG: () => invalid(`Path (${path}) is too long.`),
   };
+  return refusals[codeOf(error)]?.() ?? error;
 }
 
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

@@ -2,31 +2,33 @@ import type { IncomingMessage } from 'node:http';
 import { Hono } from 'hono';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
 import { pause } from '../../poll.ts';
-import { invalid, jsonBody } from './refusal.ts';
+import { bodyOf, word } from './refusal.ts';
 
 /** What shall go wrong, and how often. Without `status` and `drop` the request is only late. */
-export type FaultRule = {
+const ruleShape = z.object({
   /** Path with `*` for any characters, matched as a whole: `/api/2.2/jobs/*`. */
-  pattern: string;
+  pattern: word,
   /** Any method if absent. */
-  method?: string;
+  method: z.string().toUpperCase().optional(),
   /** Answered instead of the real thing, with `body` or a Databricks error body. */
-  status?: number;
-  body?: unknown;
+  status: z.int().min(200).max(599).optional(),
+  body: z.unknown().optional(),
   /** Requests left to spoil; the rule is gone afterwards. */
-  times: number;
-  delay_ms?: number;
+  times: z.int().min(1).default(1),
+  delay_ms: z.number().min(0).max(600_000).optional(),
   /** Cuts the connection without an answer. */
-  drop?: boolean;
-};
+  drop: z.boolean().optional(),
+});
 
 /** Faults by rule for every façade: mount `middleware` first, and `admin` (routes under /__admin/faults) behind `guard`. */
 export function faults(guard: MiddlewareHandler): { middleware: MiddlewareHandler; admin: Hono } {
-  let rules: FaultRule[] = [];
+  let rules: z.infer<typeof ruleShape>[] = [];
 
   const middleware: MiddlewareHandler = async (c, next) => {
-    const rule = c.req.path.startsWith('/__admin/') ? undefined : rules.find((r) => matches(r, c.req.method, c.req.path));
+    const spoils = ({ method, pattern }: (typeof rules)[number]) => (method ?? c.req.method) === c.req.method && matches(pattern, c.req.path);
+    const rule = c.req.path.startsWith('/__admin/') ? undefined : rules.find(spoils);
     if (rule === undefined) return next();
     rule.times -= 1;
     rules = rules.filter((r) => r.times > 0);
@@ -37,49 +39,32 @@ export function faults(guard: MiddlewareHandler): { middleware: MiddlewareHandle
     return c.json(body as object, rule.status as ContentfulStatusCode);
   };
 
-  const admin = new Hono();
-  admin.use('/__admin/*', guard);
-  admin.get('/__admin/faults', (c) => c.json({ rules }));
-  admin.post('/__admin/faults', async (c) => {
-    const body = await jsonBody(c);
-    const added = (Array.isArray(body.rules) ? body.rules : [body]).map(ruleOf);
-    rules = [...rules, ...added];
+  const admin = new Hono().basePath('/__admin/faults');
+  admin.use(guard);
+  admin.get('/', (c) => c.json({ rules }));
+  admin.post('/', async (c) => {
+    rules.push(...(await bodyOf(c, z.union([z.object({ rules: z.array(ruleShape) }).transform((given) => given.rules), ruleShape.transform((one) => [one])]))));
     return c.json({ rules });
   });
-  admin.delete('/__admin/faults', (c) => {
-    rules = [];
-    return c.json({ rules });
-  });
+  admin.delete('/', (c) => c.json({ rules: (rules = []) }));
   return { middleware, admin };
 }
 
-function matches(rule: FaultRule, method: string, path: string): boolean {
-  if (rule.method !== undefined && rule.method.toUpperCase() !== method) return false;
+function matches(pattern: string, path: string): boolean {
   // Literal parts searched in turn, not a regular expression: a rule must not be able to hang the platform.
-  const parts = rule.pattern.split('*');
-  const last = parts.pop() ?? '';
-  if (parts.length === 0) return path === last;
-  let at = 0;
-  for (const [index, part] of parts.entries()) {
-    const found = index === 0 ? (path.startsWith(part) ? 0 : -1) : path.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
+  const [first = '', ...parts] = pattern.split('*');
+  const last = parts.pop();
+  if (last === undefined) return path === first;
+  let at = path.startsWith(first) ? first.length : Infinity;
+  for (const part of parts) {
+    const found = path.indexOf(part, at);
+    at = found < 0 ? Infinity : found + part.length;
   }
   return path.length - last.length >= at && path.endsWith(last);
 }
 
-function ruleOf(given: unknown): FaultRule {
-  const rule: FaultRule = { ...(given as FaultRule), times: (given as Partial<FaultRule> | null)?.times ?? 1 };
-  if (typeof rule.pattern !== 'string') throw invalid('a fault rule needs a pattern, e.g. {"pattern":"/api/2.2/jobs/*","status":500,"times":1}');
-  if (!Number.isInteger(rule.times) || rule.times < 1) throw invalid('times is a positive integer');
-  if (rule.status !== undefined && !(rule.status >= 200 && rule.status <= 599)) throw invalid('status is an HTTP status from 200 to 599');
-  if (rule.delay_ms !== undefined && !(rule.delay_ms >= 0 && rule.delay_ms <= 600_000)) throw invalid('delay_ms is from 0 to 600000');
-  return rule;
-}
-
 function cut(c: Context): Response {
-  const incoming = (c.env as { incoming?: IncomingMessage } | undefined)?.incoming;
-  incoming?.socket.destroy();
+  (c.env as { incoming?: IncomingMessage } | undefined)?.incoming?.socket.destroy();
   // Nobody is left to read this; without a socket (handlers under test) it stands for the cut.
   return new Response(null, { status: 502 });
 }

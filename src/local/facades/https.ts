@@ -3,8 +3,8 @@ import { createServer, type Server } from 'node:https';
 import type { Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { Authority, Log } from '../contract.ts';
+import { limit } from './refusal.ts';
 
 export type HostOptions = {
   authority: Authority;
@@ -53,8 +53,7 @@ export async function serveHttps(options: HostOptions): Promise<Host> {
 
 function mount({ apps, maxBodyBytes = 64 * MEBIBYTE }: HostOptions): Hono {
   const app = new Hono();
-  const tooLarge = `a request has at most ${maxBodyBytes} bytes`;
-  app.use(bodyLimit({ maxSize: maxBodyBytes, onError: (c) => c.json({ error_code: 'REQUEST_LIMIT_EXCEEDED', message: tooLarge }, 413) }));
+  app.use(limit(maxBodyBytes));
   for (const part of apps.slice(0, -1)) app.route('/', part);
   const last = apps.at(-1);
   // Whole, not route by route: what it says of an unknown path is its own.
@@ -64,29 +63,19 @@ function mount({ apps, maxBodyBytes = 64 * MEBIBYTE }: HostOptions): Hono {
 
 /** Closes the connection that has been open longest without a request under way, rather than refuse the newest. */
 function limitConnections(server: Server, most: number): void {
-  // Keyed by the peer's port: a TLS socket does not name the TCP socket below it, and all peers are on this host.
-  const open = new Map<number, { socket: Socket; requests: number }>();
+  // By the peer's port: a TLS socket does not name the TCP socket below it, and all peers are on this host.
+  const open = new Map<number | undefined, { socket: Socket; requests: number }>();
   server.on('connection', (socket: Socket) => {
     const peer = socket.remotePort;
-    if (peer === undefined) return;
     open.set(peer, { socket, requests: 0 });
-    socket.once('close', () => {
-      if (open.get(peer)?.socket === socket) open.delete(peer);
-    });
-    if (open.size <= most) return;
-    for (const [idlePeer, connection] of open) {
-      if (connection.requests > 0) continue;
-      open.delete(idlePeer);
-      connection.socket.destroy();
-      return;
-    }
+    socket.once('close', () => open.get(peer)?.socket === socket && open.delete(peer));
+    const idlest = open.size > most ? open.entries().find(([, { requests }]) => requests === 0) : undefined;
+    if (idlest && open.delete(idlest[0])) idlest[1].socket.destroy();
   });
-  server.on('request', (request, response) => {
-    const connection = open.get(request.socket.remotePort ?? 0);
+  server.on('request', ({ socket: { remotePort } }, response) => {
+    const connection = open.get(remotePort);
     if (connection === undefined) return;
     connection.requests += 1;
-    response.once('close', () => {
-      connection.requests -= 1;
-    });
+    response.once('close', () => (connection.requests -= 1));
   });
 }

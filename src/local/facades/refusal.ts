@@ -1,6 +1,8 @@
 import type { Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
 import type { Log } from '../contract.ts';
 
@@ -33,12 +35,40 @@ export function notPartOfThePlatform(c: Context): Response {
   return c.json({ error_code: 'NOT_IMPLEMENTED', message: `${c.req.method} ${c.req.path} is not part of the local platform` }, 501);
 }
 
-/** The request's JSON object; {} for an empty body, 400 MALFORMED_REQUEST for anything else. */
-export async function jsonBody(c: Context): Promise<Record<string, unknown>> {
-  return jsonObject(await c.req.text());
+/** Middleware that answers 413 to a body of more than `maxSize` bytes. */
+export function limit(maxSize: number) {
+  return bodyLimit({ maxSize, onError: () => refusal(413, 'REQUEST_LIMIT_EXCEEDED', `a request has at most ${maxSize} bytes`).getResponse() });
 }
 
-/** The same of a text that is already here. */
+/** A non-empty string. */
+export const word = z.string().min(1);
+/** An int64 id: clients send numbers or digits. */
+export const identifier = z.union([z.int(), z.string().regex(/^\d+$/).transform(Number)]).pipe(z.int());
+/** A number in a query. */
+export const count = z.coerce.number().int().min(0);
+
+/** A truth of a body or a query, false unless given. */
+export const flag = z.union([z.boolean(), z.enum(['true', 'false']).transform((given) => given === 'true')]).default(false);
+
+/** The request's JSON object as the schema reads it; {} for an empty body, 400 for anything else. */
+export async function bodyOf<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  return parsed(schema, jsonObject(await c.req.text()));
+}
+
+/** The request's query as the schema reads it; 400 for anything else. */
+export function queryOf<T extends z.ZodType>(c: Context, schema: T): z.output<T> {
+  return parsed(schema, c.req.query());
+}
+
+/** What the schema makes of these fields; 400 that names the first wrong one. */
+export function parsed<T extends z.ZodType>(schema: T, fields: unknown): z.output<T> {
+  const { data, error } = schema.safeParse(fields);
+  if (data !== undefined) return data;
+  const issue = error?.issues[0];
+  throw invalid(`${issue?.path.join('.') || 'The request'}: ${issue?.message}`);
+}
+
+/** The JSON object in a text; {} for an empty one, 400 MALFORMED_REQUEST for anything else. */
 export function jsonObject(text: string): Record<string, unknown> {
   if (text.trim() === '') return {};
   let body: unknown;
@@ -47,9 +77,7 @@ export function jsonObject(text: string): Record<string, unknown> {
   } catch {
     throw refusal(400, 'MALFORMED_REQUEST', 'the request body is not JSON');
   }
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw refusal(400, 'MALFORMED_REQUEST', 'the request body is not a JSON object');
-  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw refusal(400, 'MALFORMED_REQUEST', 'the request body is not a JSON object');
   return body as Record<string, unknown>;
 }
 
@@ -58,11 +86,4 @@ export function text(from: Record<string, unknown>, name: string): string {
   const value = from[name];
   if (typeof value !== 'string' || value === '') throw invalid(`Missing required field: ${name}`);
   return value;
-}
-
-/** A required int64 id of a body or query (clients send numbers or digits); 400 otherwise. */
-export function identifier(from: Record<string, unknown>, name: string): number {
-  const value = typeof from[name] === 'string' && /^\d+$/.test(from[name]) ? Number(from[name]) : from[name];
-  if (!Number.isSafeInteger(value)) throw invalid(`Missing or invalid required field: ${name}`);
-  return value as number;
 }

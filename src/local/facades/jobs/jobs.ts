@@ -1,106 +1,93 @@
 import { Hono } from 'hono';
-import { identifier, invalid, jsonBody, missing } from '../refusal.ts';
-import { checkSchedule } from './schedules.ts';
-import type { Schedules } from './schedules.ts';
-import { checkSettings, merged, stored, without } from './settings.ts';
-import type { Job, Settings, Store } from './state.ts';
-import { jobView, offsetOf, taskPage } from './views.ts';
+import { z } from 'zod';
+import type { JobEngine } from '../../jobs/engine.ts';
+import { settings as shape, type Settings } from '../../jobs/settings.ts';
+import type { Job } from '../../jobs/state.ts';
+import { bodyOf, count, flag, identifier, missing, parsed, queryOf } from '../refusal.ts';
+import { jobView, newestPage, page, taskPage } from './views.ts';
 
-export type JobsOptions = {
-  store: Store;
-  schedules: Schedules;
-  userName: string;
-  now(): number;
-  /** A job's grants come with its creation and go with it. */
-  grants: { set(jobId: number, list: unknown): void; forget(jobId: number): void };
-  cancelRuns(jobId: number): void;
-  /** Its limits may have changed: queued runs may start. */
-  wake(jobId: number): void;
-};
+/** A job's grants come with its creation and go with it. */
+export type Grants = { set(jobId: number, list: unknown): void; forget(jobId: number): void };
+
+const ofJob = z.object({ job_id: identifier });
+const creation = z.looseObject({ access_control_list: z.unknown().optional() });
+const replacement = ofJob.extend({ new_settings: z.looseObject({}) });
+const change = ofJob.extend({ new_settings: z.looseObject({}).default({}), fields_to_remove: z.array(z.string()).default([]) });
+const list = z.object({ ...page, name: z.string().toLowerCase().optional(), limit: count.min(1).max(100).default(20), expand_tasks: flag });
+
+/** Jobs 2.1 and 2.2 at `base`: definitions only, runs are elsewhere. */
+export function jobRoutes(base: string, engine: JobEngine, grants: Grants): Hono {
+  const app = new Hono().basePath(base);
+  app.post('/create', async (c) => {
+    const { access_control_list: list, ...given } = await bodyOf(c, creation);
+    const { job_id } = engine.define(checked(given));
+    if (list !== undefined) grants.set(job_id, list);
+    return c.json({ job_id });
+  });
+  app.get('/get', (c) => {
+    const { job_id, page_token: from } = queryOf(c, ofJob.extend(page));
+    const { settings, ...job } = jobView(jobOf(engine, job_id));
+    const { tasks, ...more } = taskPage(settings.tasks ?? [], from);
+    // Later pages carry the tasks alone.
+    const rest = from > 0 ? { job_clusters: [], parameters: [], environments: [] } : {};
+    return c.json({ ...job, settings: { ...settings, ...(settings.tasks && { tasks }), ...rest }, ...more });
+  });
+  app.get('/list', (c) => {
+    const query = queryOf(c, list);
+    const named = [...engine.jobs.values()].filter(({ settings }) => query.name === undefined || (settings.name ?? 'Untitled').toLowerCase() === query.name);
+    const { entries, ...more } = newestPage(named, (job) => job.job_id, query);
+    const jobs = entries.map(jobView).map(({ settings, ...job }) => ({ ...job, settings: { ...settings, tasks: query.expand_tasks ? settings.tasks?.slice(0, 100) : undefined } }));
+    return c.json({ jobs, ...more });
+  });
+  app.post('/reset', async (c) => {
+    const { job_id, new_settings: given } = await bodyOf(c, replacement);
+    const job = jobOf(engine, job_id);
+    // Measured in the cloud: a reset that does not name run_as keeps the old one.
+    engine.define(checked({ ...(job.settings.run_as && { run_as: job.settings.run_as }), ...given }), job);
+    return c.json({});
+  });
+  app.post('/update', async (c) => {
+    const { job_id, new_settings: given, fields_to_remove: removed } = await bodyOf(c, change);
+    const job = jobOf(engine, job_id);
+    engine.define(checked(merged(job.settings, checked(given), removed)), job);
+    return c.json({});
+  });
+  app.post('/delete', async (c) => {
+    const { job_id } = await bodyOf(c, ofJob);
+    engine.drop(jobOf(engine, job_id));
+    grants.forget(job_id);
+    return c.json({});
+  });
+  return app;
+}
 
 /** The job with this id; 404 as the CLI expects it. */
-export function findJob(store: Store, from: Record<string, unknown>): Job {
-  const id = identifier(from, 'job_id');
-  const job = store.jobs.get(id);
+export function jobOf({ jobs }: JobEngine, id: number): Job {
+  const job = jobs.get(id);
   if (!job) throw missing(`Job ${id} does not exist.`);
   return job;
 }
 
-/** A number from a query within bounds, or its default; 400 otherwise. */
-export function limitOf(value: string | undefined, standard: number, most: number): number {
-  const limit = value === undefined ? standard : Number(value);
-  if (!Number.isInteger(limit) || limit < 1 || limit > most) throw invalid(`limit must be between 1 and ${most}.`);
-  return limit;
+/** Settings as they are kept, all as sent but for the one field that is never given back; 400 for settings that could never run. */
+export function checked(given: object): Settings {
+  const kept = JSON.parse(JSON.stringify(given, (name, field: unknown) => (name === 'apply_policy_default_values' ? undefined : field))) as Settings;
+  parsed(shape, kept);
+  return kept;
 }
 
-/** Jobs 2.1 and 2.2 at `base`: definitions only, runs are elsewhere. */
-export function jobRoutes(base: string, options: JobsOptions): Hono {
-  const { store, schedules } = options;
-  const app = new Hono();
+const keyed: Record<string, string> = { tasks: 'task_key', job_clusters: 'job_cluster_key', parameters: 'name', environments: 'environment_key' };
+type Entries = Record<string, unknown>[] | null | undefined;
 
-  function keep(job: Job, settings: Settings): void {
-    checkSettings(settings);
-    checkSchedule(settings);
-    job.settings = settings;
-    store.saveJob(job);
-    schedules.arm(job);
-    options.wake(job.job_id);
+/** Top-level fields are replaced whole, lists with keys merged entry by entry; `removed` names a top-level field, or one entry as `tasks/my_task`. */
+function merged(old: Settings, change: Settings, removed: string[]): Settings {
+  const result: Settings = { ...old, ...change };
+  for (const [field, key] of Object.entries(keyed)) {
+    const [before, after] = [old[field], change[field]] as [Entries, Entries];
+    if (before && after) result[field] = [...new Map([...before, ...after].map((entry) => [entry[key], entry])).values()];
   }
-
-  app.post(`${base}/create`, async (c) => {
-    const { access_control_list: grants, ...settings } = await jsonBody(c);
-    const job: Job = { job_id: store.nextId(), creator_user_name: options.userName, created_time: options.now(), settings: {} };
-    keep(job, stored(settings));
-    if (grants !== undefined) options.grants.set(job.job_id, grants);
-    return c.json({ job_id: job.job_id });
-  });
-  app.get(`${base}/get`, (c) => {
-    const { settings, ...job } = jobView(findJob(store, c.req.query()));
-    const { tasks, ...more } = taskPage(settings.tasks ?? [], c.req.query('page_token'));
-    // Later pages carry the tasks alone.
-    const rest = offsetOf(c.req.query('page_token')) > 0 ? { job_clusters: [], parameters: [], environments: [] } : {};
-    return c.json({ ...job, settings: { ...settings, ...(settings.tasks && { tasks }), ...rest }, ...more });
-  });
-  app.get(`${base}/list`, (c) => {
-    const { name, limit, page_token: token, expand_tasks: expand, offset } = c.req.query();
-    const most = limitOf(limit, 20, 100);
-    const from = offsetOf(token);
-    const found = [...store.jobs.values()]
-      .filter((job) => (name === undefined || (job.settings.name ?? 'Untitled').toLowerCase() === name.toLowerCase()) && (from === 0 || job.job_id < from))
-      .sort((a, b) => b.job_id - a.job_id)
-      .slice(token === undefined ? offsetOf(offset) : 0);
-    const page = found.slice(0, most);
-    const jobs = page.map((job) => {
-      const { settings: { tasks = [], ...settings }, ...view } = jobView(job);
-      if (expand !== 'true') return { ...view, settings };
-      const { tasks: first, has_more } = taskPage(tasks, undefined);
-      return { ...view, settings: { ...settings, tasks: first }, ...(has_more && { has_more }) };
-    });
-    const more = found.length > page.length;
-    return c.json({ jobs, has_more: more, ...(more && { next_page_token: String(page.at(-1)?.job_id) }) });
-  });
-  app.post(`${base}/reset`, async (c) => {
-    const body = await jsonBody(c);
-    const job = findJob(store, body);
-    const settings = stored(body.new_settings);
-    // Measured in the cloud: a reset that does not name run_as keeps the old one.
-    keep(job, { ...(job.settings.run_as !== undefined && { run_as: job.settings.run_as }), ...settings });
-    return c.json({});
-  });
-  app.post(`${base}/update`, async (c) => {
-    const body = await jsonBody(c);
-    const job = findJob(store, body);
-    const removed = Array.isArray(body.fields_to_remove) ? body.fields_to_remove.map(String) : [];
-    keep(job, without(merged(job.settings, stored(body.new_settings ?? {})), removed));
-    return c.json({});
-  });
-  app.post(`${base}/delete`, async (c) => {
-    const { job_id } = findJob(store, await jsonBody(c));
-    schedules.disarm(job_id);
-    store.dropJob(job_id);
-    options.cancelRuns(job_id);
-    options.grants.forget(job_id);
-    return c.json({});
-  });
-  return app;
+  for (const [field = '', entry] of removed.map((path) => path.split('/'))) {
+    if (entry === undefined) delete result[field];
+    else if (Array.isArray(result[field])) result[field] = (result[field] as object[]).filter((item) => (item as Record<string, unknown>)[keyed[field] ?? ''] !== entry);
+  }
+  return result;
 }

@@ -6,24 +6,24 @@ import type { Authority, Log, Runtime } from '../../contract.ts';
 import type { BrokerPorts } from '../../servers/kafka-settings.ts';
 import { startKafka, type Kafka } from '../../servers/kafka.ts';
 import { assertPortFree } from '../../servers/port.ts';
-import { openRecords, type Records } from '../disk.ts';
-import type { ConfigurationInfo, Configurations } from './configurations.ts';
-import { mskError } from './errors.ts';
-import type { ClusterRecord, clusterWanted } from './shapes.ts';
+import { openRecords } from '../../records.ts';
+import type { Configurations } from './configurations.ts';
+import { bad, mskError } from './errors.ts';
+import type { ClusterRecord, ConfigurationInfo, Named, Wanted } from './shapes.ts';
 
 export type ClustersOptions = {
   runtime: Pick<Runtime, 'java' | 'python' | 'kafkaClasspath'>;
   authority: Authority;
   stateDir: string;
   logDir: string;
-  region: string;
-  accountId: string;
+  /** `arn:aws:kafka:region:account`. */
+  arnPrefix: string;
+  configurations: Pick<Configurations, 'propertiesOf'>;
   /** As many brokers as the platform has, over all clusters. */
   ports: readonly BrokerPorts[];
   /** The variable that moves the ports, for the message about a busy one. */
   portVariable: string;
   heapMb?: number;
-  configurations: Pick<Configurations, 'propertiesOf'>;
   log: Log;
   signal?: AbortSignal;
 };
@@ -33,11 +33,12 @@ export type Clusters = {
   all(): ClusterRecord[];
   /** NotFoundException if there is none with this ARN. */
   get(arn: string): ClusterRecord;
-  save(cluster: ClusterRecord): void;
-  create(wanted: ReturnType<typeof clusterWanted>): ClusterRecord;
-  remove(cluster: ClusterRecord): void;
+  /** Keeps what changed of the cluster. */
+  change(arn: string, change: Partial<ClusterRecord>): void;
+  create(name: Named, wanted: Wanted): ClusterRecord;
   /** Restarts the brokers of an ACTIVE cluster with this configuration, one after the other. */
   reconfigure(cluster: ClusterRecord, info: ConfigurationInfo): void;
+  remove(cluster: ClusterRecord): void;
   /** The brokers of a cluster in one of these states, ACTIVE unless given; BadRequestException in every other state. */
   kafka(cluster: ClusterRecord, states?: readonly string[]): Kafka;
   /** Aborted when the platform stops. */
@@ -45,147 +46,112 @@ export type Clusters = {
   stop(): Promise<void>;
 };
 
-/** What is on disk, what runs, and what is under way. */
-type Book = {
-  options: ClustersOptions;
-  records: Records<ClusterRecord>;
-  clusters: Map<string, ClusterRecord>;
-  running: Map<string, Kafka>;
-  work: Set<Promise<void>>;
-  /** Aborted when the platform stops: what fails after that is no failure. */
-  signal: AbortSignal;
-};
+const idOf = (arn: string) => arn.slice(arn.lastIndexOf('/') + 1);
+const newVersion = () => `K${randomBytes(6).toString('hex').toUpperCase()}`;
 
 /** Opens what was kept and starts the brokers of every cluster that had some; a start that fails is thrown. */
 export async function openClusters(options: ClustersOptions): Promise<Clusters> {
-  const records = openRecords<ClusterRecord>(join(options.stateDir, 'clusters'));
-  const closing = new AbortController();
-  const signal = AbortSignal.any([closing.signal, ...(options.signal ? [options.signal] : [])]);
-  const book: Book = { options, records, clusters: new Map(records.all().map((cluster) => [cluster.arn, cluster])), running: new Map(), work: new Set(), signal };
-  const stop = async () => {
-    closing.abort(new Error('the platform stops'));
-    await Promise.all(book.work);
-    await Promise.all([...book.running.values()].map((kafka) => kafka.stop()));
-  };
-  const opened = await Promise.allSettled([...book.clusters.values()].map((cluster) => reopen(book, cluster)));
+  const { configurations, stateDir, ports } = options;
+  const records = openRecords(join(stateDir, 'clusters'), (cluster: ClusterRecord) => idOf(cluster.arn));
+  const running = new Map<string, Kafka>();
+  const work = new Set<Promise<void>>();
+  const stopping = new AbortController();
+  const closing = AbortSignal.any([stopping.signal, ...(options.signal ? [options.signal] : [])]);
+  const folderOf = (arn: string) => join(stateDir, 'kafka', idOf(arn));
+  const propertiesOf = (info: ConfigurationInfo | undefined) => info && configurations.propertiesOf(info);
+
+  function get(arn: string): ClusterRecord {
+    const cluster = records.get(idOf(arn));
+    if (cluster?.arn !== arn) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'clusterArn');
+    return cluster;
+  }
+
+  function change(arn: string, changed: Partial<ClusterRecord>): void {
+    // Read anew: while a cluster starts, its tags may change.
+    records.save({ ...get(arn), ...changed });
+  }
+
+  function kafka(cluster: ClusterRecord, states: readonly string[] = ['ACTIVE']): Kafka {
+    const found = running.get(cluster.arn);
+    if (found !== undefined && states.includes(cluster.state)) return found;
+    throw bad(`The cluster is in state ${cluster.state}; this operation needs state ${states.join(' or ')}.`, 'clusterArn');
+  }
+
+  async function start({ arn, slots, kafkaId: clusterId, wanted }: ClusterRecord): Promise<void> {
+    const brokers = slots.map((slot) => ports[slot] as BrokerPorts);
+    for (const port of brokers.flatMap(({ clients, internal, controller }) => [clients, internal, controller])) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
+    const started = await startKafka({ ...options, properties: propertiesOf(wanted.configurationInfo), signal: closing, stateDir: folderOf(arn), clusterId, brokers });
+    running.set(arn, started);
+    change(arn, { state: 'ACTIVE', stateInfo: undefined });
+    void started.failed.then((failure) => fail(arn, failure));
+  }
+
+  async function erase({ arn }: ClusterRecord): Promise<void> {
+    await running.get(arn)?.stop();
+    running.delete(arn);
+    await rm(folderOf(arn), { recursive: true, force: true });
+    // The record last: a platform that is killed before this finishes the deletion when it starts again.
+    records.drop(idOf(arn));
+  }
+
+  function fail(arn: string, error: unknown): void {
+    options.log(`cluster ${arn}: ${messageOf(error)}`);
+    if (records.has(idOf(arn)) && !closing.aborted) change(arn, { state: 'FAILED', stateInfo: { code: 'BROKER_FAILED', message: messageOf(error) } });
+  }
+
+  function inBackground(arn: string, task: Promise<void>): void {
+    const guarded = task.catch((error: unknown) => fail(arn, error)).finally(() => work.delete(guarded));
+    work.add(guarded);
+  }
+
+  /** Places for a new cluster's brokers; a clear refusal when other clusters have them. */
+  function freeSlots(count: number): number[] {
+    const taken = new Set([...records.values()].flatMap((cluster) => cluster.slots));
+    const free = [...ports.keys()].filter((slot) => !taken.has(slot));
+    if (free.length >= count) return free.slice(0, count);
+    throw bad(`The local platform has ports for ${ports.length} brokers over all clusters, and ${taken.size} are in use: delete a cluster, or ask for fewer brokers.`, 'numberOfBrokerNodes');
+  }
+
+  async function stop(): Promise<void> {
+    stopping.abort(new Error('the platform stops'));
+    await Promise.all(work);
+    await Promise.all([...running.values()].map((one) => one.stop()));
+  }
+
+  const opened = await Promise.allSettled([...records.values()].filter(({ state }) => state !== 'FAILED').map((cluster) => (cluster.state === 'DELETING' ? erase : start)(cluster)));
   const refused = opened.find((result) => result.status === 'rejected');
   if (refused !== undefined) {
     await stop();
     throw refused.reason;
   }
   return {
-    all: () => [...book.clusters.values()].sort((a, b) => a.name.localeCompare(b.name)),
-    get: (arn) => get(book, arn),
-    save: (cluster) => save(book, cluster),
-    create: (wanted) => create(book, wanted),
-    remove: (cluster) => remove(book, cluster),
-    reconfigure: (cluster, info) => reconfigure(book, cluster, info),
-    kafka: (cluster, states) => kafkaOf(book, cluster, states),
-    closing: signal,
+    all: () => [...records.values()].sort((a, b) => a.name.localeCompare(b.name)),
+    get,
+    change,
+    kafka,
+    closing,
     stop,
+    create({ clusterName: name, tags }, wanted) {
+      if ([...records.values()].some((other) => other.name === name)) throw mskError('ConflictException', `A resource already exists with the name ${name}.`, 'clusterName');
+      propertiesOf(wanted.configurationInfo);
+      const arn = `${options.arnPrefix}:cluster/${name}/${randomUUID()}-1`;
+      const identity = { arn, name, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: newVersion() };
+      const cluster = records.save({ ...identity, tags, wanted, state: 'CREATING', slots: freeSlots(wanted.numberOfBrokerNodes), scramSecrets: [] });
+      inBackground(arn, start(cluster));
+      return cluster;
+    },
+    reconfigure(cluster, configurationInfo) {
+      const { arn, wanted } = cluster;
+      const [brokers, properties] = [kafka(cluster), configurations.propertiesOf(configurationInfo)];
+      change(arn, { state: 'UPDATING' });
+      // Kept when the brokers have it: a platform that is killed before this starts them with the old one.
+      inBackground(arn, brokers.reconfigure(properties).then(() => change(arn, { state: 'ACTIVE', wanted: { ...wanted, configurationInfo }, currentVersion: newVersion() })));
+    },
+    remove(cluster) {
+      if (cluster.state === 'DELETING') return;
+      if (cluster.state === 'CREATING' || cluster.state === 'UPDATING') throw bad(`You can't delete a cluster in state ${cluster.state}.`, 'clusterArn');
+      change(cluster.arn, { state: 'DELETING' });
+      inBackground(cluster.arn, erase(cluster));
+    },
   };
-}
-
-function kafkaOf({ running }: Book, cluster: ClusterRecord, states: readonly string[] = ['ACTIVE']): Kafka {
-  const kafka = running.get(cluster.arn);
-  if (!states.includes(cluster.state) || kafka === undefined) throw mskError('BadRequestException', `The cluster is in state ${cluster.state}; this operation needs state ${states.join(' or ')}.`, 'clusterArn');
-  return kafka;
-}
-
-function reopen(book: Book, cluster: ClusterRecord): Promise<void> {
-  if (cluster.state === 'DELETING') return erase(book, cluster);
-  return cluster.state === 'FAILED' ? Promise.resolve() : start(book, cluster);
-}
-
-function get(book: Book, arn: string): ClusterRecord {
-  const cluster = book.clusters.get(arn);
-  if (cluster === undefined) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'clusterArn');
-  return cluster;
-}
-
-function save({ clusters, records }: Book, cluster: ClusterRecord): void {
-  clusters.set(cluster.arn, cluster);
-  records.save(idOf(cluster), cluster);
-}
-
-function create(book: Book, wanted: ReturnType<typeof clusterWanted>): ClusterRecord {
-  const { options, clusters } = book;
-  if ([...clusters.values()].some(({ name }) => name === wanted.name)) throw mskError('ConflictException', `A resource already exists with the name ${wanted.name}.`, 'clusterName');
-  const arn = `arn:aws:kafka:${options.region}:${options.accountId}:cluster/${wanted.name}/${randomUUID()}-1`;
-  const identity = { arn, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: newVersion() };
-  if (wanted.configuration) options.configurations.propertiesOf(wanted.configuration);
-  const slots = freeSlots(options.ports.length, clusters, wanted.provisioned.numberOfBrokerNodes);
-  const cluster: ClusterRecord = { ...wanted, ...identity, state: 'CREATING', slots, scramSecrets: [] };
-  save(book, cluster);
-  inBackground(book, arn, start(book, cluster));
-  return cluster;
-}
-
-function reconfigure(book: Book, cluster: ClusterRecord, configuration: ConfigurationInfo): void {
-  const kafka = kafkaOf(book, cluster);
-  const properties = book.options.configurations.propertiesOf(configuration);
-  save(book, { ...cluster, state: 'UPDATING' });
-  // Kept when the brokers have it: a platform that is killed before this starts them with the old one.
-  inBackground(book, cluster.arn, kafka.reconfigure(properties).then(() => save(book, { ...get(book, cluster.arn), state: 'ACTIVE', configuration, currentVersion: newVersion() })));
-}
-
-function newVersion(): string {
-  return `K${randomBytes(6).toString('hex').toUpperCase()}`;
-}
-
-function remove(book: Book, cluster: ClusterRecord): void {
-  if (cluster.state === 'DELETING') return;
-  if (['CREATING', 'UPDATING'].includes(cluster.state)) throw mskError('BadRequestException', `You can't delete a cluster in state ${cluster.state}.`, 'clusterArn');
-  save(book, { ...cluster, state: 'DELETING' });
-  inBackground(book, cluster.arn, erase(book, cluster));
-}
-
-async function start(book: Book, cluster: ClusterRecord): Promise<void> {
-  const { options, signal } = book;
-  const brokers = cluster.slots.map((slot) => options.ports[slot] as BrokerPorts);
-  for (const { clients, internal, controller } of brokers)
-    for (const port of [clients, internal, controller]) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
-  const properties = cluster.configuration && options.configurations.propertiesOf(cluster.configuration);
-  const kafka = await startKafka({ ...options, properties, signal, stateDir: folderOf(book, cluster), clusterId: cluster.kafkaId, brokers });
-  book.running.set(cluster.arn, kafka);
-  // Read again: its tags may have changed while it started.
-  save(book, { ...get(book, cluster.arn), state: 'ACTIVE', stateInfo: undefined });
-  void kafka.failed.then((failure) => fail(book, cluster.arn, failure));
-}
-
-async function erase(book: Book, cluster: ClusterRecord): Promise<void> {
-  await book.running.get(cluster.arn)?.stop();
-  book.running.delete(cluster.arn);
-  await rm(folderOf(book, cluster), { recursive: true, force: true });
-  // The record last: a platform that is killed before this finishes the deletion when it starts again.
-  book.records.drop(idOf(cluster));
-  book.clusters.delete(cluster.arn);
-}
-
-function fail(book: Book, arn: string, error: unknown): void {
-  const cluster = book.clusters.get(arn);
-  book.options.log(`cluster ${arn}: ${messageOf(error)}`);
-  if (cluster && !book.signal.aborted) save(book, { ...cluster, state: 'FAILED', stateInfo: { code: 'BROKER_FAILED', message: messageOf(error) } });
-}
-
-function inBackground(book: Book, arn: string, task: Promise<void>): void {
-  const guarded = task.catch((error: unknown) => fail(book, arn, error)).finally(() => book.work.delete(guarded));
-  book.work.add(guarded);
-}
-
-function idOf({ arn }: ClusterRecord): string {
-  return arn.slice(arn.lastIndexOf('/') + 1);
-}
-
-function folderOf({ options }: Book, cluster: ClusterRecord): string {
-  return join(options.stateDir, 'kafka', idOf(cluster));
-}
-
-/** Places for a new cluster's brokers; a clear refusal when other clusters have them. */
-function freeSlots(most: number, clusters: Map<string, ClusterRecord>, wanted: number): number[] {
-  const taken = new Set([...clusters.values()].flatMap((cluster) => cluster.slots));
-  const free = Array.from({ length: most }, (_, slot) => slot).filter((slot) => !taken.has(slot));
-  if (free.length < wanted)
-    throw mskError('BadRequestException', `The local platform has ports for ${most} brokers over all clusters, and ${taken.size} are in use: delete a cluster, or ask for fewer brokers.`, 'numberOfBrokerNodes');
-  return free.slice(0, wanted);
 }

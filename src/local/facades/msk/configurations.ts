@@ -1,17 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import type { Hono } from 'hono';
-import { openRecords } from '../disk.ts';
-import { bodyOf, mskError, pageOf } from './errors.ts';
+import { Hono, type Context } from 'hono';
+import { z } from 'zod';
+import { openRecords } from '../../records.ts';
+import { bad, bodyOf, mskError, pageOf } from './errors.ts';
+import type { ConfigurationInfo } from './shapes.ts';
 
 type Revision = { revision: number; creationTime: string; description?: string; serverProperties: string };
-type Configuration = { arn: string; name: string; creationTime: string; kafkaVersions: string[]; revisions: Revision[] };
-
-/** The revision of a configuration that a cluster runs with. */
-export type ConfigurationInfo = { arn: string; revision: number };
+type Configuration = { id: string; arn: string; name: string; creationTime: string; kafkaVersions: string[]; revisions: Revision[] };
 
 export type Configurations = {
-  mount(app: Hono, inUse: (arn: string) => boolean): void;
+  routes(inUse: (arn: string) => boolean): Hono;
   /** The broker properties of a revision; BadRequestException if there is none. */
   propertiesOf(info: ConfigurationInfo): Record<string, string>;
 };
@@ -29,83 +28,67 @@ const ALLOWED = new Set(
   transaction.state.log.replication.factor transactional.id.expiration.ms unclean.leader.election.enable`.split(/\s+/),
 );
 
-/** MSK configurations: named sets of broker properties in revisions. */
-export function openConfigurations(stateDir: string, arnPrefix: string, now = () => new Date().toISOString()): Configurations {
-  const records = openRecords<Configuration>(join(stateDir, 'configurations'));
-  const known = new Map(records.all().map((one) => [one.arn, one]));
-  const idOf = ({ arn }: Configuration) => arn.slice(arn.lastIndexOf('/') + 1);
-  const save = (one: Configuration) => void (known.set(one.arn, one), records.save(idOf(one), one));
+const revised = z.object({ serverProperties: z.base64(), description: z.string().optional() });
+const created = revised.extend({ name: z.string().regex(/^[0-9A-Za-z][0-9A-Za-z-]*$/, 'letters, digits and hyphens'), kafkaVersions: z.array(z.string()).default([]) });
 
-  function get(arn: string): Configuration {
-    const found = known.get(arn);
-    if (found === undefined) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'arn');
+/** MSK configurations: named sets of broker properties in revisions. */
+export function openConfigurations(stateDir: string, arnPrefix: string): Configurations {
+  const known = openRecords(join(stateDir, 'configurations'), (one: Configuration) => one.id);
+  const byArn = (arn: string) => [...known.values()].find((one) => one.arn === arn);
+  const revisionOf = (one: Configuration | undefined, number: number): Revision => {
+    const found = one?.revisions[number - 1];
+    if (found === undefined) throw bad(`There is no revision ${number} of this configuration.`, 'revision');
     return found;
-  }
-  function revisionOf(one: Configuration, number: number): Revision {
-    const found = one.revisions[number - 1];
-    if (found === undefined) throw mskError('BadRequestException', `Configuration ${one.name} has no revision ${number}.`, 'revision');
-    return found;
-  }
-  function added(one: Configuration, body: Record<string, unknown>): Configuration {
-    const serverProperties = String(body.serverProperties ?? '');
-    propertiesIn(serverProperties);
-    const revision: Revision = { revision: one.revisions.length + 1, creationTime: now(), description: body.description === undefined ? undefined : String(body.description), serverProperties };
-    const next = { ...one, revisions: [...one.revisions, revision] };
-    save(next);
-    return next;
-  }
-  const shown = (revision: Revision) => ({ ...revision, serverProperties: undefined });
-  const view = ({ revisions, ...one }: Configuration) => {
-    const latestRevision = shown(revisions.at(-1) as Revision);
+  };
+  const revise = (one: Configuration, given: z.infer<typeof revised>): Configuration => {
+    propertiesIn(given.serverProperties);
+    return known.save({ ...one, revisions: [...one.revisions, { ...given, revision: one.revisions.length + 1, creationTime: new Date().toISOString() }] });
+  };
+  const view = ({ revisions, id: _id, ...one }: Configuration) => {
+    const { serverProperties: _properties, ...latestRevision } = revisions.at(-1) as Revision;
     return { ...one, description: latestRevision.description, latestRevision, state: 'ACTIVE' };
   };
 
-  return {
-    propertiesOf: ({ arn, revision }) => propertiesIn(revisionOf(known.get(arn) ?? bad('The configuration does not exist.', 'configurationInfo'), revision).serverProperties),
-    mount(app, inUse) {
-      const path = '/v1/configurations';
-      app.post(path, async (c) => {
-        const body = await bodyOf(c);
-        const name = String(body.name ?? '');
-        if (!/^[0-9A-Za-z][0-9A-Za-z-]*$/.test(name)) bad('A configuration name has letters, digits and hyphens.', 'name');
-        if ([...known.values()].some((one) => one.name === name)) throw mskError('ConflictException', `A resource already exists with the name ${name}.`, 'name');
-        const versions = Array.isArray(body.kafkaVersions) ? body.kafkaVersions.map(String) : [];
-        return c.json(view(added({ arn: `${arnPrefix}:configuration/${name}/${randomUUID()}-1`, name, creationTime: now(), kafkaVersions: versions, revisions: [] }, body)));
-      });
-      app.get(path, (c) => {
-        const { items, nextToken } = pageOf(c, [...known.values()]);
-        return c.json({ configurations: items.map(view), nextToken });
-      });
-      app.get(`${path}/:arn`, (c) => c.json(view(get(c.req.param('arn')))));
-      app.put(`${path}/:arn`, async (c) => c.json(view(added(get(c.req.param('arn')), await bodyOf(c)))));
-      app.delete(`${path}/:arn`, (c) => {
-        const one = get(c.req.param('arn'));
-        if (inUse(one.arn)) bad('The configuration is in use by a cluster.', 'arn');
-        records.drop(idOf(one));
-        known.delete(one.arn);
-        return c.json({ arn: one.arn, state: 'DELETING' });
-      });
-      app.get(`${path}/:arn/revisions/:revision`, (c) => {
-        const one = get(c.req.param('arn'));
-        return c.json({ arn: one.arn, ...revisionOf(one, Number(c.req.param('revision'))) });
-      });
-    },
-  };
+  function routes(inUse: (arn: string) => boolean): Hono {
+    const app = new Hono().basePath('/v1/configurations');
+    const named = (c: Context): Configuration => {
+      const found = byArn(c.req.param('arn') ?? '');
+      if (found === undefined) throw mskError('NotFoundException', `The requested resource ${c.req.param('arn')} does not exist.`, 'arn');
+      return found;
+    };
+    app.post('/', async (c) => {
+      const { name, kafkaVersions, ...given } = await bodyOf(c, created);
+      if ([...known.values()].some((one) => one.name === name)) throw mskError('ConflictException', `A resource already exists with the name ${name}.`, 'name');
+      const id = `${randomUUID()}-1`;
+      return c.json(view(revise({ id, arn: `${arnPrefix}:configuration/${name}/${id}`, name, kafkaVersions, creationTime: new Date().toISOString(), revisions: [] }, given)));
+    });
+    app.get('/', (c) => {
+      const { items, nextToken } = pageOf(c, [...known.values()]);
+      return c.json({ configurations: items.map(view), nextToken });
+    });
+    app.get('/:arn', (c) => c.json(view(named(c))));
+    app.put('/:arn', async (c) => c.json(view(revise(named(c), await bodyOf(c, revised)))));
+    app.delete('/:arn', (c) => {
+      const { arn, id } = named(c);
+      if (inUse(arn)) throw bad('The configuration is in use by a cluster.', 'arn');
+      known.drop(id);
+      return c.json({ arn, state: 'DELETING' });
+    });
+    app.get('/:arn/revisions/:revision', (c) => c.json({ arn: c.req.param('arn'), ...revisionOf(named(c), Number(c.req.param('revision'))) }));
+    return app;
+  }
+  return { routes, propertiesOf: ({ arn, revision }) => propertiesIn(revisionOf(byArn(arn), revision).serverProperties) };
 }
 
 /** The properties in base64 `name=value` lines; BadRequestException for one that MSK does not let a configuration set. */
 function propertiesIn(base64: string): Record<string, string> {
   const lines = Buffer.from(base64, 'base64').toString('utf8').split(/\r?\n/).map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'));
   return Object.fromEntries(lines.map((line) => {
-    const [, name = '', value = ''] = /^([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
-    if (!ALLOWED.has(name)) bad(`The configuration sets ${name || line}, which MSK does not let it set.`, 'serverProperties');
-    // A broker would not start with it.
+    const [, name = line, value = ''] = /^([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
+    if (!ALLOWED.has(name)) throw bad(`The configuration sets ${name}, which MSK does not let it set.`, 'serverProperties');
+    // A broker would not start with another.
     const fits = /\.(enable|found)$/.test(name) ? /^(true|false)$/ : /\.(type|policy|class)$/.test(name) ? /^[\w.,-]+$/ : /^-?\d+(\.\d+)?$/;
-    if (!fits.test(value)) bad(`${value} is not a value of ${name}.`, 'serverProperties');
+    if (!fits.test(value)) throw bad(`${value} is not a value of ${name}.`, 'serverProperties');
     return [name, value];
   }));
-}
-
-function bad(message: string, parameter: string): never {
-  throw mskError('BadRequestException', message, parameter);
 }

@@ -1,10 +1,10 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
+import { z } from 'zod';
 
 /** The codes that MSK documents, with their statuses, plus what stands for "not part of this platform". */
 const STATUS = {
   BadRequestException: 400,
-  UnauthorizedException: 401,
   UnrecognizedClientException: 403,
   InvalidSignatureException: 403,
   IncompleteSignatureException: 403,
@@ -13,7 +13,6 @@ const STATUS = {
   ConflictException: 409,
   InternalServerErrorException: 500,
   NotImplementedException: 501,
-  ServiceUnavailableException: 503,
 } as const;
 
 /** An error answer to throw from a handler, as the AWS SDKs parse it: the code is in a header, the rest in the body. */
@@ -23,25 +22,30 @@ export function mskError(code: keyof typeof STATUS, message: string, invalidPara
   return new HTTPException(status, { message, res });
 }
 
-/** The request's JSON object; BadRequestException for anything else. */
-export async function bodyOf(c: Context): Promise<Record<string, unknown>> {
-  const text = await c.req.text();
-  try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body as Record<string, unknown>;
-  } catch {
-    // Answered below, as what is JSON but no object.
-  }
-  throw mskError('BadRequestException', 'The request body is not a JSON object.');
+/** BadRequestException. */
+export function bad(message: string, parameter: string): HTTPException {
+  return mskError('BadRequestException', message, parameter);
 }
 
-/** One page of a list by `maxResults` (1 to 100) and `nextToken`, as all of MSK's lists are paged. */
+/** What the schema makes of these fields; BadRequestException that names the first wrong one. */
+export function parsed<T extends z.ZodType>(schema: T, fields: unknown): z.output<T> {
+  const { data, error } = schema.safeParse(fields);
+  if (data !== undefined) return data;
+  const { path = [], message = '' } = error?.issues[0] ?? {};
+  throw bad(`${path.join('.') || 'The request body'}: ${message}`, String(path.at(-1) ?? ''));
+}
+
+/** The request's JSON object as the schema reads it; BadRequestException for anything else. */
+export async function bodyOf<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
+  return parsed(schema, await c.req.json().catch(() => undefined));
+}
+
+const token = z.base64url().transform((given) => Number(Buffer.from(given, 'base64url').toString('utf8'))).pipe(z.int().min(0));
+const paging = z.object({ maxResults: z.coerce.number().pipe(z.int().min(1).max(100)).default(100), nextToken: token.default(0) });
+
+/** One page of a list, as all of MSK's lists are paged. */
 export function pageOf<T>(c: Context, items: T[]): { items: T[]; nextToken?: string } {
-  const most = Number(c.req.query('maxResults') ?? 100);
-  if (!Number.isInteger(most) || most < 1 || most > 100) throw mskError('BadRequestException', 'maxResults is from 1 to 100.', 'maxResults');
-  const token = c.req.query('nextToken');
-  const from = token === undefined ? 0 : Number(Buffer.from(token, 'base64url').toString('utf8'));
-  if (!Number.isInteger(from) || from < 0) throw mskError('BadRequestException', 'The specified nextToken is not valid.', 'nextToken');
-  const next = from + most;
+  const { maxResults, nextToken: from } = parsed(paging, c.req.query());
+  const next = from + maxResults;
   return { items: items.slice(from, next), ...(next < items.length && { nextToken: Buffer.from(String(next)).toString('base64url') }) };
 }

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { Hono } from 'hono';
-import { openRecords } from '../disk.ts';
-import { invalid, jsonBody, missing } from '../refusal.ts';
+import { z } from 'zod';
+import { openRecords } from '../../records.ts';
+import { bodyOf, missing, parsed } from '../refusal.ts';
 
 export type AccountOptions = {
   stateDir: string;
@@ -12,82 +13,50 @@ export type AccountOptions = {
   warehouse: { id: string; httpPath: string };
 };
 
-type Grant = Record<string, unknown> & { permission_level: string };
-type Acl = { type: string; id: string; grants: Grant[] };
-
 export type Account = { app: Hono; setGrants(type: string, id: string, grants: unknown): void; forget(type: string, id: string): void };
+
+const name = z.string().regex(/^[\w-]{1,100}$/);
+const grants = z.array(z.looseObject({ user_name: z.string().optional(), group_name: z.string().optional(), service_principal_name: z.string().optional(), permission_level: z.string() }));
+const acl = z.object({ type: name, id: name, grants });
+type Acl = z.infer<typeof acl>;
 
 /** Who I am, who may what (stored and echoed, never enforced), the warehouse, and what drivers ask in passing. */
 export function accountRoutes(options: AccountOptions): Account {
-  const records = openRecords<Acl>(join(options.stateDir, 'permissions'));
-  const acls = new Map(records.all().map((acl) => [`${acl.type}-${acl.id}`, acl]));
+  const { userName, warehouse } = options;
+  const acls = openRecords(join(options.stateDir, 'permissions'), ({ type, id }: Acl) => `${type}-${id}`);
   const app = new Hono();
-  const me = {
-    schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'],
-    id: '1000000000000001',
-    userName: options.userName,
-    displayName: options.userName,
-    active: true,
-    emails: [{ type: 'work', value: options.userName, primary: true }],
-    groups: [{ display: 'users', type: 'direct', value: '1000000000000002' }],
-  };
-  app.get('/api/2.0/preview/scim/v2/Me', (c) => c.json(me, 200, { 'X-Databricks-Org-Id': options.workspaceId }));
+  app.get('/api/2.0/preview/scim/v2/Me', (c) =>
+    c.json({ id: '1000000000000001', userName, displayName: userName, active: true, emails: [{ type: 'work', value: userName, primary: true }] }, 200, { 'X-Databricks-Org-Id': options.workspaceId }));
 
-  const grantsOf = (type: string, id: string): Grant[] =>
-    acls.get(`${type}-${id}`)?.grants ?? [{ user_name: options.userName, permission_level: type === 'jobs' ? 'IS_OWNER' : 'CAN_MANAGE' }];
-  function setGrants(type: string, id: string, grants: unknown): void {
-    if (!/^[\w-]{1,100}$/.test(type) || !/^[\w-]{1,100}$/.test(id)) throw invalid(`${type}/${id} cannot have permissions.`);
-    if (!Array.isArray(grants) || grants.some((g: Partial<Grant> | null) => typeof g?.permission_level !== 'string')) {
-      throw invalid('access_control_list is a list of {user_name | group_name | service_principal_name, permission_level}.');
-    }
-    acls.set(`${type}-${id}`, { type, id, grants: grants as Grant[] });
-    records.save(`${type}-${id}`, { type, id, grants: grants as Grant[] });
-  }
-  function forget(type: string, id: string): void {
-    if (acls.delete(`${type}-${id}`)) records.drop(`${type}-${id}`);
-  }
+  const setGrants = (type: string, id: string, list: unknown) => void acls.save(parsed(acl, { type, id, grants: list }));
+  const grantsOf = (type: string, id: string) => acls.get(`${type}-${id}`)?.grants ?? [{ user_name: userName, permission_level: type === 'jobs' ? 'IS_OWNER' : 'CAN_MANAGE' }];
   const view = (type: string, id: string) => ({
     object_id: `/${type}/${id}`,
-    object_type: { jobs: 'job', directories: 'directory', notebooks: 'notebook', files: 'file' }[type] ?? type,
+    object_type: type === 'directories' ? 'directory' : type.replace(/s$/, ''),
     access_control_list: grantsOf(type, id).map(({ permission_level, ...who }) => ({ ...who, all_permissions: [{ permission_level, inherited: false }] })),
   });
   app.get('/api/2.0/permissions/:type/:id', (c) => c.json(view(c.req.param('type'), c.req.param('id'))));
   app.on(['PUT', 'PATCH'], '/api/2.0/permissions/:type/:id', async (c) => {
     const { type, id } = c.req.param();
-    const given = (await jsonBody(c)).access_control_list ?? [];
-    const kept = c.req.method === 'PATCH' ? grantsOf(type, id).filter((old) => !(given as Grant[]).some((g) => principal(g) === principal(old))) : [];
-    setGrants(type, id, Array.isArray(given) ? [...kept, ...given] : given);
+    const { access_control_list: given } = await bodyOf(c, z.object({ access_control_list: grants.default([]) }));
+    const principal = (grant: Acl['grants'][number]) => JSON.stringify([grant.user_name, grant.group_name, grant.service_principal_name]);
+    const kept = c.req.method === 'PATCH' ? grantsOf(type, id).filter((old) => !given.some((grant) => principal(grant) === principal(old))) : [];
+    setGrants(type, id, [...kept, ...given]);
     return c.json(view(type, id));
   });
 
-  mountWarehouse(app, options);
+  const { hostname, port, protocol } = new URL(options.baseUrl);
+  const odbc_params = { hostname, path: warehouse.httpPath, port: Number(port || 443), protocol: protocol.slice(0, -1) };
+  const only = { id: warehouse.id, name: 'local', state: 'RUNNING', creator_name: userName, cluster_size: '2X-Small', warehouse_type: 'PRO', num_clusters: 1, odbc_params };
+  app.get('/api/2.0/sql/warehouses', (c) => c.json({ warehouses: [only] }));
+  app.get('/api/2.0/sql/warehouses/:id', (c) => {
+    if (c.req.param('id') !== only.id) throw missing(`SQL warehouse ${c.req.param('id')} does not exist.`);
+    return c.json(only);
+  });
   app.get('/api/2.0/connector-service/feature-flags/:driver/:version', (c) => c.json({ flags: [] }));
   app.post('/telemetry-ext', async (c) => {
-    const { protoLogs } = await jsonBody(c);
-    return c.json({ errors: [], numSuccess: 0, numProtoSuccess: Array.isArray(protoLogs) ? protoLogs.length : 0 });
+    const { protoLogs } = await bodyOf(c, z.object({ protoLogs: z.array(z.unknown()).default([]) }));
+    return c.json({ errors: [], numSuccess: 0, numProtoSuccess: protoLogs.length });
   });
-  return { app, setGrants, forget };
-}
-
-function principal(grant: Grant): string {
-  return JSON.stringify([grant.user_name, grant.group_name, grant.service_principal_name]);
-}
-
-function mountWarehouse(app: Hono, { baseUrl, userName, warehouse }: AccountOptions): void {
-  const { hostname, port, protocol } = new URL(baseUrl);
-  const answer = {
-    id: warehouse.id,
-    name: 'local',
-    state: 'RUNNING',
-    creator_name: userName,
-    cluster_size: '2X-Small',
-    warehouse_type: 'PRO',
-    num_clusters: 1,
-    odbc_params: { hostname, path: warehouse.httpPath, port: Number(port || (protocol === 'https:' ? 443 : 80)), protocol: protocol.slice(0, -1) },
-  };
-  app.get('/api/2.0/sql/warehouses', (c) => c.json({ warehouses: [answer] }));
-  app.get('/api/2.0/sql/warehouses/:id', (c) => {
-    if (c.req.param('id') !== warehouse.id) throw missing(`SQL warehouse ${c.req.param('id')} does not exist.`);
-    return c.json(answer);
-  });
+  return { app, setGrants, forget: (type, id) => acls.drop(`${type}-${id}`) };
 }

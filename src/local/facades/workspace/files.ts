@@ -1,97 +1,125 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Hono } from 'hono';
 import type { Context } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import { pathAfter } from '../disk.ts';
-import { invalid, jsonBody, refusal, text } from '../refusal.ts';
-import { extensionOf, fromJupyter, languageOf, notebookLanguage, withTitleLine } from './notebook.ts';
-import { fileExtension } from './tree.ts';
-import type { Tree } from './tree.ts';
+import { z } from 'zod';
+import { openFolder, pathAfter, segmentsOf } from '../disk.ts';
+import { bodyOf, flag, invalid, missing, parsed, queryOf, refusal, word } from '../refusal.ts';
+import { fileType, fromJupyter, language, notebookLanguage, withTitleLine } from './notebook.ts';
 
-type Upload = { path: string; content: Buffer; overwrite: boolean };
+const onPath = z.object({ path: word });
+const upload = z.object({
+  path: word,
+  content: z.union([z.instanceof(Buffer), z.string().transform((given) => Buffer.from(given, 'base64'))]).default(Buffer.alloc(0)),
+  overwrite: flag,
+  format: z.enum(['SOURCE', 'AUTO', 'RAW', 'JUPYTER']).default('SOURCE'),
+  language: language.optional(),
+});
+type Upload = z.infer<typeof upload>;
 
 const importFile = '/api/2.0/workspace-files/import-file/';
-const uploadBytes = 200 * 2 ** 20;
 
-/** The workspace API's files and notebooks: three ways in, two ways out. */
-export function fileRoutes(tree: Tree): Hono {
+/** A path's names; the workspace has two spellings of one object, with and without /Workspace. */
+function namesOf(path: string): string[] {
+  const names = segmentsOf(path);
+  return names[0] === 'Workspace' ? names.slice(1) : names;
+}
+
+/**
+ * The workspace API's files and notebooks over a plain folder. Nothing is kept beside them: a notebook is a file whose first line
+ * says so, and an id is made of the path, so there is no second record that could disagree after a crash.
+ */
+export async function openFiles(stateDir: string, userName: string): Promise<{ app: Hono; fileOf(path: string): string }> {
+  const { at, fileOf, put, sweep } = await openFolder(join(stateDir, 'workspace'), join(stateDir, 'scratch'), namesOf);
+  const kept = ['/', '/Users', `/Users/${userName}`, '/Shared'];
+  for (const path of kept) await mkdir(fileOf(path), { recursive: true });
+
+  /** False if the object exists and `overwrite` is false; 404 without its parent, 400 where it would become another kind of object. */
+  const write = ({ path, content, overwrite }: Upload) => at(path, async (file) => {
+    await stat(dirname(file)).catch(() => { throw missing(`The parent folder of (${path}) does not exist.`); });
+    const found = await describe(file, path).catch(() => undefined);
+    if (found && !overwrite) return false;
+    const kind = notebookLanguage(content) ? 'NOTEBOOK' : 'FILE';
+    if (found && found.object_type !== kind) throw invalid(`Cannot overwrite (${path}): it is a ${found.object_type}, the content is a ${kind}.`);
+    return put(file, content, overwrite);
+  });
+
   const app = new Hono();
-  app.get('/api/2.0/workspace/get-status', async (c) => c.json(await tree.status(text(c.req.query(), 'path'))));
-  app.get('/api/2.0/workspace/list', async (c) => c.json({ objects: await tree.list(text(c.req.query(), 'path')) }));
+  app.get('/api/2.0/workspace/get-status', async (c) => {
+    const { path } = queryOf(c, onPath);
+    return c.json(await at(path, (file) => describe(file, path)));
+  });
+  app.get('/api/2.0/workspace/list', async (c) => {
+    const { path } = queryOf(c, onPath);
+    const objects = await at(path, async (file) => {
+      const info = await describe(file, path);
+      if (info.object_type !== 'DIRECTORY') return [info];
+      const names = (await readdir(file)).sort();
+      return (await Promise.all(names.map((name) => describe(join(file, name), `${path}/${name}`).catch(() => [])))).flat();
+    });
+    return c.json({ objects });
+  });
   app.post('/api/2.0/workspace/mkdirs', async (c) => {
-    await tree.mkdirs(text(await jsonBody(c), 'path'));
+    const { path } = await bodyOf(c, onPath);
+    await at(path, (file) => mkdir(file, { recursive: true }));
     return c.json({});
   });
   app.post('/api/2.0/workspace/delete', async (c) => {
-    const body = await jsonBody(c);
-    await tree.remove(text(body, 'path'), body.recursive === true);
+    const { path, recursive } = await bodyOf(c, onPath.extend({ recursive: flag }));
+    if (kept.some((folder) => fileOf(folder) === fileOf(path))) throw invalid(`Folder (${path}) cannot be deleted.`);
+    await at(path, async (file) => {
+      if (!(await stat(file)).isDirectory()) return unlink(file);
+      return recursive ? sweep(file) : rmdir(file);
+    });
     return c.json({});
   });
-  app.post('/api/2.0/workspace/import', limit(uploadBytes), async (c) => {
-    const fields = await importFields(c);
-    const upload = asObject(fields, fields.format);
-    if (!(await tree.write(upload.path, upload.content, upload.overwrite))) {
-      throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${upload.path}) already exists.`);
-    }
+  app.post('/api/2.0/workspace/import', async (c) => {
+    const object = asObject(await uploadOf(c));
+    if (!(await write(object))) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${object.path}) already exists.`);
     return c.json({});
   });
-  app.post(`${importFile}*`, limit(uploadBytes), async (c) => {
-    const content = Buffer.from(await c.req.arrayBuffer());
-    const given = { path: pathAfter(importFile, c.req.url), content, overwrite: c.req.query('overwrite') === 'true', language: undefined };
-    const upload = asObject(given, 'AUTO');
-    if (await tree.write(upload.path, upload.content, upload.overwrite)) return c.json({});
+  app.post(`${importFile}*`, async (c) => {
+    const { overwrite } = queryOf(c, z.object({ overwrite: flag }));
+    const object = asObject({ path: pathAfter(importFile, c.req.url), content: Buffer.from(await c.req.arrayBuffer()), overwrite, format: 'AUTO' });
+    if (await write(object)) return c.json({});
     // The CLI tells a file (409) from a notebook (400, by this sentence).
-    if (notebookLanguage(upload.content)) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${upload.path}) already exists.`);
-    throw refusal(409, 'RESOURCE_ALREADY_EXISTS', `Node with name ${upload.path} already exists. Please pass overwrite=true to update it.`);
+    if (notebookLanguage(object.content)) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${object.path}) already exists.`);
+    throw refusal(409, 'RESOURCE_ALREADY_EXISTS', `Node with name ${object.path} already exists. Please pass overwrite=true to update it.`);
   });
   app.get('/api/2.0/workspace/export', async (c) => {
-    const { info, content } = await tree.read(text(c.req.query(), 'path'));
-    const format = c.req.query('format') ?? 'SOURCE';
-    if (!['SOURCE', 'AUTO', 'RAW'].includes(format)) throw invalid(`format=${format} is not part of the local platform: use SOURCE or AUTO.`);
-    if (c.req.query('direct_download') === 'true') return c.body(new Uint8Array(content), 200, { 'content-type': 'application/octet-stream' });
-    return c.json({ content: content.toString('base64'), file_type: info.language ? extensionOf(info.language) : fileExtension(info.path) });
+    const { path, direct_download: direct } = queryOf(c, onPath.extend({ format: z.enum(['SOURCE', 'AUTO', 'RAW']).optional(), direct_download: flag }));
+    const { info, content } = await at(path, async (file) => ({ info: await describe(file, path), content: (await stat(file)).isFile() ? await readFile(file) : undefined }));
+    if (content === undefined) throw invalid(`Path (${path}) is a folder: only notebooks and files can be exported here.`);
+    if (direct) return c.body(new Uint8Array(content), 200, { 'content-type': 'application/octet-stream' });
+    return c.json({ content: content.toString('base64'), file_type: fileType(info) });
   });
-  return app;
+  return { app, fileOf };
 }
 
-/** Middleware that answers 413 to a body of more than `maxSize` bytes. */
-export function limit(maxSize: number) {
-  return bodyLimit({
-    maxSize,
-    onError: () => {
-      throw refusal(413, 'REQUEST_LIMIT_EXCEEDED', `The request body is larger than ${maxSize} bytes.`);
-    },
-  });
-}
-
-type ImportFields = Upload & { format: string; language: unknown };
-
-async function importFields(c: Context): Promise<ImportFields> {
-  if (c.req.header('content-type')?.startsWith('multipart/form-data')) {
-    const form = await c.req.parseBody().catch(() => { throw refusal(400, 'MALFORMED_REQUEST', 'the multipart body cannot be read'); });
-    const { content } = form;
-    const bytes = content instanceof File ? Buffer.from(await content.arrayBuffer()) : Buffer.from(typeof content === 'string' ? content : '');
-    return { path: text(form, 'path'), content: bytes, overwrite: form.overwrite === 'true', format: String(form.format ?? 'SOURCE'), language: form.language };
-  }
-  const body = await jsonBody(c);
-  const content = Buffer.from(typeof body.content === 'string' ? body.content : '', 'base64');
-  return { path: text(body, 'path'), content, overwrite: body.overwrite === true, format: String(body.format ?? 'SOURCE'), language: body.language };
+async function uploadOf(c: Context): Promise<Upload> {
+  if (!c.req.header('content-type')?.startsWith('multipart/form-data')) return bodyOf(c, upload);
+  const form = await c.req.parseBody().catch(() => { throw refusal(400, 'MALFORMED_REQUEST', 'the multipart body cannot be read'); });
+  const content = form.content instanceof File ? Buffer.from(await form.content.arrayBuffer()) : Buffer.from(String(form.content ?? ''));
+  return parsed(upload, { ...form, content });
 }
 
 /** What the bytes become: AUTO decides by extension and first line, and a notebook loses its extension. */
-function asObject(given: Upload & { language: unknown }, format: string): Upload {
-  const withoutExtension = given.path.replace(/\.(py|sql|scala|r|ipynb)$/i, '');
-  const jupyter = given.path.toLowerCase().endsWith('.ipynb');
-  switch (format) {
-    case 'AUTO':
-      if (jupyter) return { ...given, path: withoutExtension, content: fromJupyter(given.content) };
-      return notebookLanguage(given.content) ? { ...given, path: withoutExtension } : given;
-    case 'SOURCE':
-      return { ...given, content: withTitleLine(given.content, languageOf(given.language)) };
-    case 'JUPYTER':
-      return { ...given, content: fromJupyter(given.content) };
-    case 'RAW':
-      return given;
-    default:
-      throw invalid(`format=${format} is not part of the local platform: use SOURCE, AUTO, RAW or JUPYTER.`);
-  }
+function asObject(given: Upload): Upload {
+  const jupyter = given.format === 'JUPYTER' || (given.format === 'AUTO' && given.path.toLowerCase().endsWith('.ipynb'));
+  const content = jupyter ? fromJupyter(given.content) : given.format === 'SOURCE' ? withTitleLine(given.content, parsed(language, given.language)) : given.content;
+  const path = given.format === 'AUTO' && notebookLanguage(content) ? given.path.replace(/\.(py|sql|scala|r|ipynb)$/i, '') : given.path;
+  return { ...given, path, content };
+}
+
+/** An object as get-status and list answer it, in the spelling that was asked for. */
+async function describe(file: string, path: string) {
+  const found = await stat(file);
+  const id = createHash('sha256').update(`/${namesOf(path).join('/')}`).digest().readUIntBE(0, 6);
+  const common = { path: `/${segmentsOf(path).join('/')}`, object_id: id, resource_id: String(id), created_at: Math.trunc(found.birthtimeMs), modified_at: Math.trunc(found.mtimeMs) };
+  if (found.isDirectory()) return { object_type: 'DIRECTORY' as const, ...common };
+  await using handle = await open(file);
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0);
+  const language = notebookLanguage(buffer.subarray(0, bytesRead));
+  return language ? { object_type: 'NOTEBOOK' as const, ...common, language } : { object_type: 'FILE' as const, ...common, size: found.size };
 }

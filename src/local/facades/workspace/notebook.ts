@@ -1,54 +1,44 @@
-import { invalid } from '../refusal.ts';
+import { basename, extname } from 'node:path';
+import { z } from 'zod';
+import { invalid, parsed } from '../refusal.ts';
 
-export type Language = 'PYTHON' | 'SQL' | 'SCALA' | 'R';
+const marks = { PYTHON: ['#', 'py'], SQL: ['--', 'sql'], SCALA: ['//', 'scala'], R: ['#', 'r'] } as const;
+const title = 'Databricks notebook source';
 
-const marks: Record<Language, { comment: string; extension: string }> = {
-  PYTHON: { comment: '#', extension: 'py' },
-  SQL: { comment: '--', extension: 'sql' },
-  SCALA: { comment: '//', extension: 'scala' },
-  R: { comment: '#', extension: 'r' },
-};
-
-const titleLine = 'Databricks notebook source';
+export type Language = keyof typeof marks;
+/** A request's `language`. */
+export const language = z.enum(Object.keys(marks) as [Language, ...Language[]]);
 
 /** The language of a notebook in source format, by its first line; undefined for any other content. */
 export function notebookLanguage(content: Buffer): Language | undefined {
   const [first = ''] = content.subarray(0, 64).toString('utf8').replace(/^\u{feff}/u, '').split('\n');
-  const comment = /^(#|--|\/\/) Databricks notebook source\s*$/.exec(first)?.[1];
-  return comment === '#' ? 'PYTHON' : comment === '--' ? 'SQL' : comment === '//' ? 'SCALA' : undefined;
+  return language.options.find((one) => first.trimEnd() === `${marks[one][0]} ${title}`);
 }
 
 /** The content with the line that makes it a notebook of that language, as a real workspace's export has it. */
 export function withTitleLine(content: Buffer, language: Language): Buffer {
-  return notebookLanguage(content) ? content : Buffer.concat([Buffer.from(`${marks[language].comment} ${titleLine}\n`), content]);
+  return notebookLanguage(content) ? content : Buffer.concat([Buffer.from(`${marks[language][0]} ${title}\n`), content]);
 }
 
-/** `py`, `sql`, `scala`. */
-export function extensionOf(language: Language): string {
-  return marks[language].extension;
+/** `py` of a notebook, or the extension of a file, as export answers in `file_type`. */
+export function fileType({ language, path }: { language?: Language; path: string }): string {
+  return language ? marks[language][1] : extname(`x${basename(path)}`).slice(1);
 }
 
-/** A request's `language`; 400 if unknown. */
-export function languageOf(value: unknown): Language {
-  if (typeof value === 'string' && value in marks) return value as Language;
-  throw invalid(`Invalid or missing language: ${String(value)}. Give one of ${Object.keys(marks).join(', ')}.`);
-}
+const jupyter = z.object({ cells: z.array(z.object({ cell_type: z.string().optional(), source: z.union([z.string(), z.array(z.string()).transform((lines) => lines.join(''))]).default('') })) });
 
 /** A Jupyter notebook in source format: that is how it is kept and run. */
 export function fromJupyter(content: Buffer): Buffer {
-  type Cell = { cell_type?: string; source?: string | string[] };
-  let cells: Cell[];
+  let notebook: unknown;
   try {
-    cells = (JSON.parse(content.toString('utf8')) as { cells: Cell[] }).cells;
+    notebook = JSON.parse(content.toString('utf8'));
   } catch (error) {
     throw invalid(`The content is not a Jupyter notebook: ${String(error)}`);
   }
-  if (!Array.isArray(cells)) throw invalid('The content is not a Jupyter notebook: it has no cells.');
-  const sources = cells.map(({ cell_type, source }) => {
-    const text = Array.isArray(source) ? source.join('') : (source ?? '');
-    if (cell_type === 'code' && !text.startsWith('%')) return text;
-    const magic = cell_type === 'code' ? text : `%md\n${text}`;
+  const sources = parsed(jupyter, notebook).cells.map(({ cell_type, source }) => {
+    if (cell_type === 'code' && !source.startsWith('%')) return source;
+    const magic = cell_type === 'code' ? source : `%md\n${source}`;
     return magic.split('\n').map((line) => `# MAGIC ${line}`.trimEnd()).join('\n');
   });
-  return Buffer.from(`# ${titleLine}\n${sources.join('\n\n# COMMAND ----------\n\n')}\n`);
+  return Buffer.from(`# ${title}\n${sources.join('\n\n# COMMAND ----------\n\n')}\n`);
 }

@@ -1,30 +1,23 @@
-import { randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, readdir, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
 import { Hono } from 'hono';
-import { diskRefusal, pathAfter, place, segmentsOf } from '../disk.ts';
-import { missing, refusal, text } from '../refusal.ts';
+import { z } from 'zod';
+import { openFolder, pathAfter, segmentsOf } from '../disk.ts';
+import { missing, queryOf, refusal, word } from '../refusal.ts';
 
 const files = '/api/2.0/fs/files/';
 const directories = '/api/2.0/fs/directories/';
 
 /** The Files API and dbfs/list over one folder that stands for /Volumes. */
 export async function volumeRoutes(volumesDir: string): Promise<Hono> {
-  const scratch = join(volumesDir, '.scratch');
-  await rm(scratch, { recursive: true, force: true });
-  await mkdir(scratch, { recursive: true, mode: 0o700 });
-  const onDisk = (path: string) => {
+  const { at, put } = await openFolder(volumesDir, join(volumesDir, '.scratch'), (path) => {
     const [first, ...rest] = segmentsOf(path);
     if (first !== 'Volumes' || rest[0] === '.scratch') throw missing(`No file or directory exists on path ${path}: only /Volumes is part of the local platform.`);
-    return join(volumesDir, ...rest);
-  };
-  const at = async <T>(path: string, work: (file: string) => Promise<T>): Promise<T> =>
-    work(onDisk(path)).catch((error: unknown) => { throw diskRefusal(error, path); });
-
+    return rest;
+  });
   const app = new Hono();
   app.get(`${files}*`, (c) => at(pathAfter(files, c.req.url), async (file) => {
     const found = await stat(file);
@@ -35,42 +28,28 @@ export async function volumeRoutes(volumesDir: string): Promise<Hono> {
   }));
   app.put(`${files}*`, (c) => at(pathAfter(files, c.req.url), async (file) => {
     await mkdir(dirname(file), { recursive: true });
-    const temporary = join(scratch, randomUUID());
-    const body = c.req.raw.body ? Readable.fromWeb(c.req.raw.body as ReadableStream) : Readable.from([]);
-    await pipeline(body, createWriteStream(temporary, { mode: 0o600 }));
-    if (await place(temporary, file, c.req.query('overwrite') === 'true')) return c.body(null, 204);
+    if (await put(file, (c.req.raw.body as ReadableStream<Uint8Array> | null) ?? Buffer.alloc(0), c.req.query('overwrite') === 'true')) return c.body(null, 204);
     throw refusal(409, 'ALREADY_EXISTS', 'The file being created already exists.');
   }));
-  app.delete(`${files}*`, (c) => at(pathAfter(files, c.req.url), async (file) => {
-    await unlink(file);
-    return c.body(null, 204);
-  }));
-  app.get(`${directories}*`, (c) => {
+  app.delete(`${files}*`, (c) => at(pathAfter(files, c.req.url), (file) => unlink(file)).then(() => c.body(null, 204)));
+  app.put(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), (file) => mkdir(file, { recursive: true })).then(() => c.body(null, 204)));
+  app.delete(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), (file) => rmdir(file)).then(() => c.body(null, 204)));
+  app.get(`${directories}*`, async (c) => {
     const path = pathAfter(directories, c.req.url);
-    return at(path, async (file) => c.json({ contents: (await entriesOf(file)).map((e) => ({ ...e, path: `${path.replace(/\/$/, '')}/${e.name}` })) }));
+    return c.json({ contents: await at(path, (folder) => entriesOf(folder, path)) });
   });
-  app.put(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), async (file) => {
-    await mkdir(file, { recursive: true });
-    return c.body(null, 204);
-  }));
-  app.delete(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), async (file) => {
-    await rmdir(file);
-    return c.body(null, 204);
-  }));
-  app.get('/api/2.0/dbfs/list', (c) => {
-    const path = text(c.req.query(), 'path').replace(/^dbfs:/, '').replace(/\/$/, '');
-    return at(path, async (file) => c.json({
-      files: (await entriesOf(file)).map((e) => ({ path: `${path}/${e.name}`, is_dir: e.is_directory, file_size: e.file_size ?? 0, modification_time: e.last_modified })),
-    }));
+  app.get('/api/2.0/dbfs/list', async (c) => {
+    const path = queryOf(c, z.object({ path: word })).path.replace(/^dbfs:/, '');
+    const entries = await at(path, (folder) => entriesOf(folder, path));
+    return c.json({ files: entries.map((entry) => ({ path: entry.path, is_dir: entry.is_directory, file_size: entry.file_size ?? 0, modification_time: entry.last_modified })) });
   });
   return app;
 }
 
-async function entriesOf(folder: string) {
+async function entriesOf(folder: string, path: string) {
   const names = (await readdir(folder)).filter((name) => name !== '.scratch').sort();
   return Promise.all(names.map(async (name) => {
     const found = await stat(join(folder, name));
-    const size = found.isDirectory() ? {} : { file_size: found.size };
-    return { name, is_directory: found.isDirectory(), ...size, last_modified: Math.trunc(found.mtimeMs) };
+    return { path: `${path.replace(/\/$/, '')}/${name}`, name, is_directory: found.isDirectory(), file_size: found.isDirectory() ? undefined : found.size, last_modified: Math.trunc(found.mtimeMs) };
   }));
 }

@@ -2,13 +2,12 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Hono } from 'hono';
-import type { Ending, Order } from '../../../../src/local/facades/jobs/executor.ts';
 import { jobRoutes } from '../../../../src/local/facades/jobs/jobs.ts';
-import { cancelRunsOf, runRoutes, startRun } from '../../../../src/local/facades/jobs/runs.ts';
-import { createScheduler, type Clock } from '../../../../src/local/facades/jobs/scheduler.ts';
-import { createSchedules } from '../../../../src/local/facades/jobs/schedules.ts';
-import { openStore } from '../../../../src/local/facades/jobs/state.ts';
+import { runRoutes } from '../../../../src/local/facades/jobs/runs.ts';
 import { answerErrors } from '../../../../src/local/facades/refusal.ts';
+import { openJobEngine } from '../../../../src/local/jobs/engine.ts';
+import type { Ending, Order } from '../../../../src/local/jobs/executor.ts';
+import type { Clock } from '../../../../src/local/jobs/schedules.ts';
 
 /** A clock that only the test moves; callbacks run in the order of their time. */
 export function handClock(startMs: number): Clock & { advance(milliseconds: number): Promise<void> } {
@@ -48,10 +47,9 @@ export type Work = { order: Order; end(ending?: Partial<Ending>): Promise<void>;
 export function openJobs(options: { stateDir?: string; slots?: number; startMs?: number } = {}) {
   const stateDir = options.stateDir ?? mkdtempSync(join(tmpdir(), 'streamgauge-jobs-'));
   const clock = handClock(options.startMs ?? Date.parse('2026-01-05T10:00:00Z'));
-  const store = openStore(stateDir, clock.now);
   const works: Work[] = [];
-  const scheduler = createScheduler({
-    store, clock, slots: options.slots ?? 10, place: { workspaceId: '1', baseUrl: 'https://here' }, log: () => {},
+  const engine = openJobEngine({
+    stateDir, clock, userName: 'me@example.com', slots: options.slots ?? 10, place: { workspaceId: '1', baseUrl: 'https://here' }, log: () => {},
     execute(order) {
       const { promise, resolve } = Promise.withResolvers<Ending>();
       const work: Work = { order, stopped: false, end: (ending) => (resolve({ result: 'SUCCESS', ...ending }), settled()) };
@@ -60,14 +58,9 @@ export function openJobs(options: { stateDir?: string; slots?: number; startMs?:
       return { ended: promise, stop: () => ((work.stopped = true), resolve({ result: 'FAILED', error: 'gone' })) };
     },
   });
-  const runs = { store, scheduler, userName: 'me@example.com', baseUrl: 'https://here' };
-  const schedules = createSchedules(clock, (job) => {
-    startRun(runs, { job_id: job.job_id, run_type: 'JOB_RUN', settings: job.settings, trigger: 'PERIODIC', overrides: {} });
-  });
   const app = new Hono();
   answerErrors(app, () => {});
-  const jobs = { store, schedules, userName: 'me@example.com', now: clock.now, grants: { set() {}, forget() {} }, wake: scheduler.wake, cancelRuns: (id: number) => cancelRunsOf(store, scheduler, id) };
-  app.route('/', jobRoutes('/jobs', jobs)).route('/', runRoutes('/jobs', runs));
+  app.route('/', jobRoutes('/jobs', engine, { set() {}, forget() {} })).route('/', runRoutes('/jobs', engine, 'https://here'));
 
   async function call(method: string, path: string, body?: unknown): Promise<any> {
     const response = await app.request(`/jobs/${path}`, { method, ...(body !== undefined && { body: JSON.stringify(body) }) });
@@ -88,7 +81,7 @@ export function openJobs(options: { stateDir?: string; slots?: number; startMs?:
     const word = (state: any) => (state.result_state ?? state.life_cycle_state) as string;
     return { run: word(run.state), tasks: run.tasks.map((task: any) => `${task.task_key}:${word(task.state)}`).join(' ') };
   };
-  return { stateDir, clock, store, scheduler, works, post, get, at, states };
+  return { stateDir, clock, engine, works, post, get, at, states };
 }
 
 /** A notebook task with whatever else is given. */

@@ -32,7 +32,7 @@ const spoiled = fc.tuple(fc.array(fc.nat(9), { minLength: 1, maxLength: 5 }), fc
 const broken = (answer: any) => typeof answer.status === 'number' && answer.status >= 500;
 
 it('answers settings with anything anywhere in them, and goes on', async () => {
-  const { post, get, works, clock, store } = openJobs();
+  const { post, get, works, clock, engine } = openJobs();
   await fc.assert(
     fc.asyncProperty(spoiled, spoiled, async (first, second) => {
       const created = await post('create', first);
@@ -46,9 +46,9 @@ it('answers settings with anything anywhere in them, and goes on', async () => {
       expect(await post('run-now', { job_id, job_parameters: { p: '{{x}}' } })).not.toSatisfy(broken);
       await clock.advance(10_000);
       for (const answer of [await get(`get?job_id=${job_id}`), await get('list?expand_tasks=true&name=J'), await get('runs/list?expand_tasks=true')]) expect(answer.status).toBeUndefined();
-      for (const run of store.runs.values()) expect(await get(`runs/get?run_id=${run.run_id}&include_history=true`)).not.toSatisfy(broken);
+      for (const run of engine.runs.values()) expect(await get(`runs/get?run_id=${run.run_id}&include_history=true`)).not.toSatisfy(broken);
       await post('delete', { job_id });
-      for (const run of store.runs.values()) store.dropRun(run.run_id);
+      for (const run of engine.runs.values()) engine.dropRun(run);
     }),
     { numRuns: 100 },
   );

@@ -192,7 +192,6 @@ describe('cancel and repair', () => {
     const done = (await post('run-now', { job_id })).run_id;
     await works[0]?.end({ exit_value: 'kept' });
     const later = openJobs({ stateDir });
-    await later.scheduler.abandon('gone');
     expect(await later.states(run_id)).toEqual({ run: 'FAILED', tasks: 'a:SUCCESS b:FAILED' });
     const run = await later.get(`runs/get?run_id=${run_id}`);
     expect([run.state.life_cycle_state, run.status.termination_details.code]).toEqual(['INTERNAL_ERROR', 'INTERNAL_ERROR']);

@@ -6,31 +6,22 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { messageOf } from '../../../errors.ts';
-import { pause } from '../../../poll.ts';
-import type { Log, SparkDoor } from '../../contract.ts';
-import { runtimeFile } from '../../runtime/files.ts';
+import { messageOf } from '../../errors.ts';
+import { pause } from '../../poll.ts';
+import type { Log, SparkDoor } from '../contract.ts';
+import { runtimeFile } from '../runtime/files.ts';
 import { latestAttempts } from './state.ts';
 import type { Attempt, Run } from './state.ts';
 import { createRedaction, logWriter } from './tasklog.ts';
 import type { Redaction } from './tasklog.ts';
 
 /** What has to be executed: a notebook with named parameters, or a Python file with arguments. */
-export type Order = {
-  run: Run;
-  attempt: Attempt;
-  kind: 'notebook' | 'python';
-  path: string;
-  named: Record<string, string>;
-  listed: string[];
-};
+export type Order = { run: Run; attempt: Attempt; kind: 'notebook' | 'python'; path: string; named: Record<string, string>; listed: string[] };
 
 export type Ending = { result: 'SUCCESS' | 'FAILED'; exit_value?: string; error?: string; error_trace?: string };
 
 /** A task at work: `ended` never rejects; after `stop()` it resolves once nothing of the task is left. */
 export type Execution = { ended: Promise<Ending>; stop(): void };
-
-export type Execute = (order: Order) => Execution;
 
 export type ExecutorOptions = {
   /** Python with pyspark[connect]. */
@@ -46,13 +37,13 @@ export type ExecutorOptions = {
   fileOf(path: string): string;
   logFile(taskRunId: number): string;
   /** A token for the task's own calls; its subject comes back with each secret that the task reads. */
-  mint(subject: string, seconds: number): string;
+  mint(subject: string, seconds: number): Promise<string>;
   /** Ends a session in Spark, with its streaming queries, where the task's process could not do it. */
   releaseSession(sessionId: string): Promise<void>;
   log: Log;
 };
 
-export type Executor = { execute: Execute; /** Hides this value in the output of the task that read it. */ onSecretRead(subject: string, value: string): void };
+export type Executor = { execute(order: Order): Execution; /** Hides this value in the output of the task that read it. */ onSecretRead(subject: string, value: string): void };
 
 const tokenSeconds = 14 * 24 * 3600;
 /** Time for a task to stop its queries and release its session before its processes are killed. */
@@ -71,9 +62,6 @@ export function createExecutor(options: ExecutorOptions): Executor {
     redactions.set(subject, redaction);
     const sessionId = randomUUID();
     const over = new AbortController();
-    const specification = guardSpecification(options, file, sessionId, subject);
-    // What opens the platform is no secret to the task, but has no place in its log either.
-    for (const value of [specification.env.DATABRICKS_TOKEN, specification.env.SPARK_CONNECT_AUTHENTICATE_TOKEN]) redaction.add(value);
     const child = spawn(options.python, ['-I', '-S', runtimeFile('guard.py')], { stdio: Array(6).fill('pipe'), detached: true });
     const ended = attend(child, order, redaction, options).then(async ({ released, ...ending }) => {
       over.abort();
@@ -84,7 +72,13 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const [control, guard] = [child.stdin as Writable, child.stdio[3] as Writable];
     // A process that is gone already says more by its exit than by a broken pipe.
     for (const stream of [control, guard]) stream.on('error', () => {});
-    guard.write(`${JSON.stringify(specification)}\n`);
+    const begin = async () => {
+      const token = await options.mint(subject, tokenSeconds);
+      // What opens the platform is no secret to the task, but has no place in its log either.
+      for (const value of [token, options.spark.token]) redaction.add(value);
+      guard.write(`${JSON.stringify(guardSpecification(options, file, sessionId, token))}\n`);
+    };
+    void begin();
     control.write(`${JSON.stringify(taskSpecification(options, order, file))}\n`);
     let stopped = false;
     const stop = () => {
@@ -99,8 +93,8 @@ export function createExecutor(options: ExecutorOptions): Executor {
   return { execute, onSecretRead: (subject, value) => redactions.get(subject)?.add(value) };
 }
 
-function guardSpecification(options: ExecutorOptions, file: string, sessionId: string, subject: string) {
-  const { spark, environment, baseUrl, mint, python } = options;
+function guardSpecification(options: ExecutorOptions, file: string, sessionId: string, token: string) {
+  const { spark, environment, baseUrl, python } = options;
   // PySpark sends a token without TLS to `localhost` alone.
   const host = spark.host === '127.0.0.1' ? 'localhost' : spark.host;
   const env = {
@@ -111,21 +105,17 @@ function guardSpecification(options: ExecutorOptions, file: string, sessionId: s
     SPARK_REMOTE: `sc://${host}:${spark.port}/;user_id=streamgauge;session_id=${sessionId}`,
     SPARK_CONNECT_AUTHENTICATE_TOKEN: spark.token,
     DATABRICKS_HOST: baseUrl,
-    DATABRICKS_TOKEN: mint(subject, tokenSeconds),
+    DATABRICKS_TOKEN: token,
   };
   const args = [runtimeFile('run_notebook.py')];
   return { command: python, args, env, cwd: dirname(file), graceMs: killMs, unprivileged: false, foreground: false, inherit: false };
 }
 
 function taskSpecification({ workspaceRoot, volumesDir, librariesDir }: ExecutorOptions, { run, attempt, kind, path, named, listed }: Order, file: string) {
-  const values = Object.fromEntries([...latestAttempts(run)].map(([key, attempt]) => [key, attempt.values]));
-  return { kind, path, file, root: workspaceRoot, volumes: volumesDir, parameters: named, arguments: listed, values, librariesDir, libraries: pypiPackages(run, attempt) };
-}
-
-/** Of a task's libraries, those from PyPI; on Databricks they come with its compute. */
-function pypiPackages(run: Run, attempt: Attempt): string[] {
-  const libraries = run.settings.tasks?.find((task) => task.task_key === attempt.task_key)?.libraries;
-  return (Array.isArray(libraries) ? libraries : []).flatMap((library: { pypi?: { package?: unknown } } | null) => (typeof library?.pypi?.package === 'string' ? [library.pypi.package] : []));
+  const values = Object.fromEntries([...latestAttempts(run)].map(([key, latest]) => [key, latest.values]));
+  // Those from PyPI; on Databricks they come with the task's compute.
+  const libraries = run.settings.tasks?.find((task) => task.task_key === attempt.task_key)?.libraries?.flatMap(({ pypi }) => pypi?.package ?? []) ?? [];
+  return { kind, path, file, root: workspaceRoot, volumes: volumesDir, parameters: named, arguments: listed, values, librariesDir, libraries };
 }
 
 async function attend(child: ChildProcess, order: Order, redaction: Redaction, options: ExecutorOptions): Promise<Ending & { released: boolean }> {

@@ -1,9 +1,17 @@
-import { appendFileSync, closeSync, existsSync, fstatSync, openSync, readSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
 
 /** What a task wrote is kept to its last 5 MiB, as on Databricks. */
 const keptBytes = 5 * 2 ** 20;
 const longestLine = 64 * 1024;
+
+/** Where the output of each task is kept. */
+export function taskLogs(stateDir: string): (taskRunId: number) => string {
+  const folder = join(stateDir, 'task-logs');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return (taskRunId) => join(folder, `${taskRunId}.log`);
+}
 
 /** Secret values that must not be shown; grows while a task reads secrets. */
 export type Redaction = { add(value: string): void; apply(text: string): string };
