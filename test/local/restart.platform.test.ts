@@ -153,7 +153,16 @@ describe('a platform of its own', () => {
     expect(log).toContain(`${name} is back`);
   });
 
-  it('leaves no process behind when it is killed with SIGKILL', async () => {
+  let alive = 0;
+  it('leaves no process behind when it is killed with SIGKILL, in the middle of a run', async () => {
+    const path = '/Shared/endless';
+    const content = Buffer.from('import time\nprint("at work", flush=True)\ntime.sleep(3600)').toString('base64');
+    await databricks('/api/2.0/workspace/import', { path, content, language: 'PYTHON', format: 'SOURCE' });
+    const tasks = [{ task_key: 'endless', notebook_task: { notebook_path: path } }, { task_key: 'next', depends_on: [{ task_key: 'endless' }], notebook_task: { notebook_path: path } }];
+    alive = (await databricks('/api/2.2/jobs/runs/submit', { tasks })).body.run_id;
+    const { body } = await databricks(`/api/2.2/jobs/runs/get?run_id=${alive}`);
+    await poll({ what: 'the task to be at work', deadlineMs: 120_000, intervalMs: 200 }, async () =>
+      (await databricks(`/api/2.2/jobs/runs/get-output?run_id=${body.tasks[0].run_id}`)).body.logs === 'at work\n' ? true : undefined);
     const family = descendantsOf(platform.child.pid as number);
     expect(family.length).toBeGreaterThan(8);
     platform.child.kill('SIGKILL');
@@ -165,6 +174,9 @@ describe('a platform of its own', () => {
     platform = await up();
     expect(environment).toEqual(firstEnvironment);
     expect(await sql('select cast(n as string) from kept order by n')).toEqual([['41'], ['9007199254740993']]);
+    const run = (await databricks(`/api/2.2/jobs/runs/get?run_id=${alive}`)).body;
+    expect([run, ...run.tasks].map(({ state }) => [state.life_cycle_state, state.result_state])).toEqual(Array.from({ length: 3 }, () => ['INTERNAL_ERROR', 'FAILED']));
+    expect((await databricks(`/api/2.2/jobs/runs/get-output?run_id=${run.tasks[0].run_id}`)).body.logs).toBe('at work\n');
     expect((await search('/traffic_windows/_doc/1')).body).toMatchObject({ found: true, _source: { n: 1 } });
     expect((await databricks('/api/2.0/secrets/scopes/list')).body.scopes).toContainEqual(expect.objectContaining({ name: 'kept' }));
     for (const verb of ['provision', 'deploy']) expect(JSON.parse(await output([verb, '-t', 'local', '--json']))).toMatchObject({ changed: false });

@@ -36,6 +36,9 @@ def cluster():
         if state != seen[-1]:
             seen.append(state)
         time.sleep(0.2)
+    configuration = kafka.create_configuration(Name=f"boto-{uuid.uuid4().hex[:8]}", KafkaVersions=["3.9.x"], ServerProperties=b"num.partitions=2\n")
+    revision = kafka.describe_configuration_revision(Arn=configuration["Arn"], Revision=1)
+    kafka.delete_configuration(Arn=configuration["Arn"])
     key = kms.create_key()["KeyMetadata"]["Arn"]
     run = uuid.uuid4().hex[:8]
     login = json.dumps({"username": "boto", "password": run})
@@ -48,6 +51,8 @@ def cluster():
         "states": seen,
         "listed": [cluster["ClusterName"] for page in pages for cluster in page["ClusterInfoList"]],
         "tags": kafka.list_tags_for_resource(ResourceArn=arn)["Tags"],
+        "properties": revision["ServerProperties"].decode(),
+        "configurations": kafka.list_configurations()["Configurations"],
         "v1": kafka.describe_cluster(ClusterArn=arn)["ClusterInfo"]["NumberOfBrokerNodes"],
         "unprocessed": [[good, unprefixed, default_key].index(one["SecretArn"]) for one in unprocessed],
         "associated": kafka.list_scram_secrets(ClusterArn=arn)["SecretArnList"] == [good],

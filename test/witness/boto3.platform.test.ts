@@ -19,6 +19,8 @@ it('boto3: a cluster from creation to deletion, its secrets item by item', { tim
     listed: ['boto3-witness'],
     tags: { team: 'traffic' },
     v1: 1,
+    properties: 'num.partitions=2\n',
+    configurations: expect.not.arrayContaining([expect.objectContaining({ Name: expect.stringMatching(/^boto-/) })]),
     unprocessed: [1, 2],
     associated: true,
     again: ['ConflictException', 409],

@@ -22,11 +22,11 @@ export function invalid(message: string): HTTPException {
 }
 
 /** Makes `app` answer thrown refusals as they are and anything else as a logged 500; call before mounting the app elsewhere. */
-export function answerErrors(app: Hono, log: Log): void {
+export function answerErrors(app: Hono, log: Log, failed = (message: string) => refusal(500, 'INTERNAL_ERROR', message)): void {
   app.onError((error, c) => {
     if (error instanceof HTTPException && error.res) return error.res;
-    log(`${c.req.method} ${c.req.path}: ${error instanceof Error ? error.stack : messageOf(error)}`);
-    return c.json({ error_code: 'INTERNAL_ERROR', message: `the local platform failed: ${messageOf(error)}` }, 500);
+    log(`${c.req.method} ${c.req.path}: ${error.stack ?? error.message}`);
+    return failed(`the local platform failed: ${messageOf(error)}`).getResponse();
   });
 }
 
@@ -60,12 +60,12 @@ export function queryOf<T extends z.ZodType>(c: Context, schema: T): z.output<T>
   return parsed(schema, c.req.query());
 }
 
-/** What the schema makes of these fields; 400 that names the first wrong one. */
-export function parsed<T extends z.ZodType>(schema: T, fields: unknown): z.output<T> {
+/** What the schema makes of these fields; the first wrong one as 400, or as `refuse` says it. */
+export function parsed<T extends z.ZodType>(schema: T, fields: unknown, refuse: (message: string, field: string) => Error = invalid): z.output<T> {
   const { data, error } = schema.safeParse(fields);
   if (data !== undefined) return data;
-  const issue = error?.issues[0];
-  throw invalid(`${issue?.path.join('.') || 'The request'}: ${issue?.message}`);
+  const { path = [], message } = error?.issues[0] ?? {};
+  throw refuse(`${path.join('.') || 'The request'}: ${message}`, String(path.at(-1) ?? ''));
 }
 
 /** The JSON object in a text; {} for an empty one, 400 MALFORMED_REQUEST for anything else. */

@@ -24,14 +24,13 @@ export type EngineOptions = {
 export type NewRun = Pick<Run, 'settings' | 'trigger' | 'overrides' | 'idempotency_token'> & { job?: Job };
 
 /** Jobs and their runs: what is defined, what is due, what is at work. */
-export type JobEngine = Pick<Store, 'logFile' | 'dropRun'> & Pick<Scheduler, 'cancel' | 'repair' | 'stop'> & {
+export type JobEngine = Pick<Store, 'logFile'> & Pick<Scheduler, 'cancel' | 'repair' | 'stop'> & {
   jobs: ReadonlyMap<number, Job>;
   runs: ReadonlyMap<number, Run>;
   /** Keeps a job, new (without `job`) or changed; its schedule and its limits count from now on. */
   define(settings: Settings, job?: Job): Job;
   /** Forgets a job; its active runs are cancelled. */
   drop(job: Job): void;
-  cancelAll(job: Job): void;
   /** Starts a run, once per idempotency token. */
   start(wanted: NewRun): Run;
 };
@@ -56,24 +55,21 @@ export function openJobEngine(options: EngineOptions): JobEngine {
     return run;
   }
 
-  // All at once: none of those that wait may start in the place of another.
-  const cancelAll = ({ job_id }: Job) => scheduler.cancel(...[...runs.values()].filter((run) => run.job_id === job_id));
-
   return {
     ...store,
     ...scheduler,
     start,
-    cancelAll,
     define(settings, job = { job_id: store.nextId(), creator_user_name, created_time: clock.now(), settings }) {
       const kept = jobs.save({ ...job, settings });
       schedules.arm(kept);
       scheduler.tick();
       return kept;
     },
-    drop(job) {
-      schedules.disarm(job.job_id);
-      jobs.drop(job.job_id);
-      cancelAll(job);
+    drop({ job_id }) {
+      schedules.disarm(job_id);
+      jobs.drop(job_id);
+      // All at once: none of those that wait may start in the place of another.
+      scheduler.cancel(...[...runs.values()].filter((run) => run.job_id === job_id));
     },
     async stop() {
       schedules.stop();

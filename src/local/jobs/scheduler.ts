@@ -71,8 +71,9 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
     const ofRun = runRules.find(([states, holds]) => states.includes(run.life) && holds(run));
     ofRun?.[2](run);
     let moved = ofRun !== undefined;
-    for (const attempt of run.attempts) {
-      const task = { run, attempt, settings: tasksOf(run).find((one) => one.task_key === attempt.task_key) ?? { task_key: attempt.task_key } };
+    const settingsOf = new Map(tasksOf(run).map((task) => [task.task_key, task]));
+    for (const attempt of run.attempts.filter((one) => !isOver(one))) {
+      const task = { run, attempt, settings: settingsOf.get(attempt.task_key) ?? { task_key: attempt.task_key } };
       const rule = taskRules.find(([states, holds]) => states.includes(attempt.life) && holds(task));
       rule?.[2](task);
       moved ||= rule !== undefined;
@@ -83,10 +84,9 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
   function tick(): void {
     if (closed) return;
     callOff();
-    for (let moved = active(); moved.length > 0;) {
-      moved = active().filter(step);
-      for (const run of moved) store.runs.save(run);
-    }
+    const changed = new Set<Run>();
+    for (let moved = active(); moved.length > 0; moved.forEach((run) => changed.add(run))) moved = active().filter(step);
+    changed.forEach(store.runs.save);
     const dues = active().flatMap((run) => [run, ...run.attempts]).flatMap(({ life, due }) => (due !== undefined && (life === 'RUNNING' || life === 'WAITING_FOR_RETRY') ? [due] : []));
     const next = dues.reduce((a, b) => Math.min(a, b), Infinity);
     callOff = Number.isFinite(next) ? clock.after(Math.max(0, next - clock.now()), tick) : () => {};

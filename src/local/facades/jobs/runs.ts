@@ -71,10 +71,6 @@ export function runRoutes(base: string, engine: JobEngine, baseUrl: string): Hon
     engine.cancel(own ?? run);
     return c.json({});
   });
-  app.post('/runs/cancel-all', async (c) => {
-    engine.cancelAll(jobOf(engine, (await bodyOf(c, z.object({ job_id: identifier }))).job_id));
-    return c.json({});
-  });
   app.post('/runs/repair', async (c) => {
     const { run_id, latest_repair_id, rerun_tasks: named, rerun_all_failed_tasks: _all, rerun_dependent_tasks: dependents, ...given } = await bodyOf(c, repair);
     const { run } = find(run_id);
@@ -88,12 +84,6 @@ export function runRoutes(base: string, engine: JobEngine, baseUrl: string): Hon
     if (unknown !== undefined || chosen.length === 0) throw invalid(chosen.length === 0 ? 'There are no failed tasks to repair.' : `Task ${unknown} does not exist.`);
     Object.assign(run, { settings, overrides: { ...run.overrides, ...given } });
     return c.json({ repair_id: engine.repair(run, dependents ? withDependents(tasks, chosen) : new Set(chosen)) });
-  });
-  app.post('/runs/delete', async (c) => {
-    const { run } = find((await bodyOf(c, ofRun)).run_id);
-    if (!isOver(run)) throw invalid(`Run ${run.run_id} is active: cancel it first.`);
-    engine.dropRun(run);
-    return c.json({});
   });
   return app;
 }

@@ -1,6 +1,7 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
+import { parsed } from '../refusal.ts';
 
 /** The codes that MSK documents, with their statuses, plus what stands for "not part of this platform". */
 const STATUS = {
@@ -27,17 +28,9 @@ export function bad(message: string, parameter: string): HTTPException {
   return mskError('BadRequestException', message, parameter);
 }
 
-/** What the schema makes of these fields; BadRequestException that names the first wrong one. */
-export function parsed<T extends z.ZodType>(schema: T, fields: unknown): z.output<T> {
-  const { data, error } = schema.safeParse(fields);
-  if (data !== undefined) return data;
-  const { path = [], message = '' } = error?.issues[0] ?? {};
-  throw bad(`${path.join('.') || 'The request body'}: ${message}`, String(path.at(-1) ?? ''));
-}
-
 /** The request's JSON object as the schema reads it; BadRequestException for anything else. */
 export async function bodyOf<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
-  return parsed(schema, await c.req.json().catch(() => undefined));
+  return parsed(schema, await c.req.json().catch(() => undefined), bad);
 }
 
 const token = z.base64url().transform((given) => Number(Buffer.from(given, 'base64url').toString('utf8'))).pipe(z.int().min(0));
@@ -45,7 +38,7 @@ const paging = z.object({ maxResults: z.coerce.number().pipe(z.int().min(1).max(
 
 /** One page of a list, as all of MSK's lists are paged. */
 export function pageOf<T>(c: Context, items: T[]): { items: T[]; nextToken?: string } {
-  const { maxResults, nextToken: from } = parsed(paging, c.req.query());
+  const { maxResults, nextToken: from } = parsed(paging, c.req.query(), bad);
   const next = from + maxResults;
   return { items: items.slice(from, next), ...(next < items.length && { nextToken: Buffer.from(String(next)).toString('base64url') }) };
 }

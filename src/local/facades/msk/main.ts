@@ -1,13 +1,12 @@
 import { Hono, type Context } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
-import { messageOf } from '../../../errors.ts';
 import type { Facade } from '../../contract.ts';
 import type { AwsCredentials } from '../../servers/aws.ts';
+import { answerErrors, parsed } from '../refusal.ts';
 import { openClusters, type Clusters, type ClustersOptions } from './clusters.ts';
 import { openConfigurations } from './configurations.ts';
-import { bad, bodyOf, mskError, pageOf, parsed } from './errors.ts';
+import { bad, bodyOf, mskError, pageOf } from './errors.ts';
 import { followRotations, scramRoutes } from './scram.ts';
 import { loginReader } from './secrets.ts';
 import { configurationInfo, describeV1, describeV2, hasScram, named, wanted, type ClusterRecord } from './shapes.ts';
@@ -30,11 +29,7 @@ export async function createMsk(options: MskOptions): Promise<Facade> {
   const clusters = await openClusters({ ...options, configurations, arnPrefix });
   const readLogin = loginReader({ ...options, caFile: options.authority.caFile });
   const app = new Hono();
-  app.onError((error) => {
-    if (error instanceof HTTPException && error.res) return error.res;
-    options.log(`MSK: ${error.stack ?? error.message}`);
-    return mskError('InternalServerErrorException', `the local platform failed: ${messageOf(error)}`).getResponse();
-  });
+  answerErrors(app, options.log, (message) => mskError('InternalServerErrorException', message));
   app.notFound((c) => mskError('NotImplementedException', `${c.req.method} ${c.req.path} is not part of the local platform`).getResponse());
   app.use(bodyLimit({ maxSize: MOST_BODY_BYTES, onError: () => mskError('BadRequestException', `The request body has at most ${MOST_BODY_BYTES} bytes.`).getResponse() }));
   app.use(async (c, next) => {
@@ -55,7 +50,7 @@ function clusterRoutes(clusters: Clusters): Hono {
     app.post(path, async (c) => {
       const body = await bodyOf(c, z.looseObject({}));
       if (version === 2 && body.provisioned === undefined) throw bad('The local platform has provisioned clusters only.', 'provisioned');
-      const { arn, name, state } = clusters.create(parsed(named, body), parsed(wanted, version === 2 ? body.provisioned : body));
+      const { arn, name, state } = clusters.create(parsed(named, body, bad), parsed(wanted, version === 2 ? body.provisioned : body, bad));
       return c.json({ clusterArn: arn, clusterName: name, clusterType: version === 2 ? 'PROVISIONED' : undefined, state });
     });
     app.get(path, (c) => {

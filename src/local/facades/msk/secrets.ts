@@ -43,7 +43,7 @@ export function loginReader(access: SecretsAccess): ReadLogin {
     const key = secret.KmsKeyId === undefined ? undefined : await answer(aws.key(secret.KmsKeyId));
     // moto calls every key the customer's; the default one is known by its alias.
     if (key?.KeyMetadata?.KeyManager !== 'CUSTOMER' || secret.KmsKeyId?.includes('alias/aws/')) return invalid("The provided secret is encrypted with the default key. You can't use this secret with Amazon MSK.");
-    const { data } = z.string().transform((text, { addIssue }) => json(text) ?? addIssue('not JSON')).pipe(login).safeParse(value.SecretString);
+    const { data } = login.safeParse(await new Response(value.SecretString).json().catch(() => undefined));
     if (!data) return invalid('The secret must be JSON with a non-empty "username" and "password".', 'InvalidSecret');
     return { username: data.username, password: new Secret(data.password), version: value.VersionId ?? '' };
   };
@@ -70,12 +70,4 @@ function answer<T>(call: Promise<T>): Promise<T | undefined> {
     if (status >= 400 && status < 500) return undefined;
     throw error;
   });
-}
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -16,7 +16,7 @@ export type AccountOptions = {
 export type Account = { app: Hono; setGrants(type: string, id: string, grants: unknown): void; forget(type: string, id: string): void };
 
 const name = z.string().regex(/^[\w-]{1,100}$/);
-const grants = z.array(z.looseObject({ user_name: z.string().optional(), group_name: z.string().optional(), service_principal_name: z.string().optional(), permission_level: z.string() }));
+const grants = z.array(z.looseObject({ permission_level: z.string() }));
 const acl = z.object({ type: name, id: name, grants });
 type Acl = z.infer<typeof acl>;
 
@@ -36,12 +36,9 @@ export function accountRoutes(options: AccountOptions): Account {
     access_control_list: grantsOf(type, id).map(({ permission_level, ...who }) => ({ ...who, all_permissions: [{ permission_level, inherited: false }] })),
   });
   app.get('/api/2.0/permissions/:type/:id', (c) => c.json(view(c.req.param('type'), c.req.param('id'))));
-  app.on(['PUT', 'PATCH'], '/api/2.0/permissions/:type/:id', async (c) => {
+  app.put('/api/2.0/permissions/:type/:id', async (c) => {
     const { type, id } = c.req.param();
-    const { access_control_list: given } = await bodyOf(c, z.object({ access_control_list: grants.default([]) }));
-    const principal = (grant: Acl['grants'][number]) => JSON.stringify([grant.user_name, grant.group_name, grant.service_principal_name]);
-    const kept = c.req.method === 'PATCH' ? grantsOf(type, id).filter((old) => !given.some((grant) => principal(grant) === principal(old))) : [];
-    setGrants(type, id, [...kept, ...given]);
+    setGrants(type, id, (await bodyOf(c, z.object({ access_control_list: grants.default([]) }))).access_control_list);
     return c.json(view(type, id));
   });
 

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { mkdir, readdir, rmdir, stat, unlink } from 'node:fs/promises';
+import { mkdir, readdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
@@ -33,7 +33,6 @@ export async function volumeRoutes(volumesDir: string): Promise<Hono> {
   }));
   app.delete(`${files}*`, (c) => at(pathAfter(files, c.req.url), (file) => unlink(file)).then(() => c.body(null, 204)));
   app.put(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), (file) => mkdir(file, { recursive: true })).then(() => c.body(null, 204)));
-  app.delete(`${directories}*`, (c) => at(pathAfter(directories, c.req.url), (file) => rmdir(file)).then(() => c.body(null, 204)));
   app.get(`${directories}*`, async (c) => {
     const path = pathAfter(directories, c.req.url);
     return c.json({ contents: await at(path, (folder) => entriesOf(folder, path)) });

@@ -33,6 +33,7 @@ const broken = (answer: any) => typeof answer.status === 'number' && answer.stat
 
 it('answers settings with anything anywhere in them, and goes on', async () => {
   const { post, get, works, clock, engine } = openJobs();
+  const looked = new Set<number>();
   await fc.assert(
     fc.asyncProperty(spoiled, spoiled, async (first, second) => {
       const created = await post('create', first);
@@ -46,20 +47,19 @@ it('answers settings with anything anywhere in them, and goes on', async () => {
       expect(await post('run-now', { job_id, job_parameters: { p: '{{x}}' } })).not.toSatisfy(broken);
       await clock.advance(10_000);
       for (const answer of [await get(`get?job_id=${job_id}`), await get('list?expand_tasks=true&name=J'), await get('runs/list?expand_tasks=true')]) expect(answer.status).toBeUndefined();
-      for (const run of engine.runs.values()) expect(await get(`runs/get?run_id=${run.run_id}&include_history=true`)).not.toSatisfy(broken);
+      for (const id of [...engine.runs.keys()].filter((one) => !looked.has(one))) expect(await get(`runs/get?run_id=${looked.add(id) && id}&include_history=true`)).not.toSatisfy(broken);
       await post('delete', { job_id });
-      for (const run of engine.runs.values()) engine.dropRun(run);
     }),
     { numRuns: 100 },
   );
 }, 120_000);
 
-it.each(['create', 'update', 'reset', 'delete', 'run-now', 'runs/submit', 'runs/cancel', 'runs/cancel-all', 'runs/repair', 'runs/delete'])('answers %s with any JSON', async (route) => {
+it.each(['create', 'update', 'reset', 'delete', 'run-now', 'runs/submit', 'runs/cancel', 'runs/repair'])('answers %s with any JSON', async (route) => {
   const { post } = openJobs();
   const { job_id } = await post('create', settings as object);
   const { run_id } = await post('run-now', { job_id });
   await fc.assert(fc.asyncProperty(fc.jsonValue(), fc.dictionary(fc.constantFrom('job_id', 'run_id', 'new_settings', 'rerun_tasks', 'job_parameters', 'notebook_params', 'tasks', 'fields_to_remove', 'idempotency_token'), fc.jsonValue()), async (any, fields) => {
     expect(await post(route, any)).not.toSatisfy(broken);
-    expect(await post(route, { ...(route === 'delete' || route === 'runs/delete' ? {} : { job_id, run_id }), ...fields })).not.toSatisfy(broken);
+    expect(await post(route, { ...(route === 'delete' ? {} : { job_id, run_id }), ...fields })).not.toSatisfy(broken);
   }), { numRuns: 40 });
 }, 60_000);

@@ -100,9 +100,6 @@ describe('runs', () => {
     expect(await get(`runs/get-output?run_id=${one}`)).toMatchObject({ error: 'ValueError: no', error_trace: 'Traceback\nValueError: no', logs: '', metadata: { task_key: 'a', run_name: 'one' } });
     const two = (await post('runs/submit', { tasks: [task('a'), task('b')] })).run_id;
     expect(await get(`runs/get-output?run_id=${two}`)).toMatchObject({ status: 400 });
-    await post('runs/delete', { run_id: one });
-    expect(await get(`runs/get?run_id=${one}`)).toMatchObject({ status: 400 });
-    expect(await post('runs/delete', { run_id: two })).toMatchObject({ status: 400 });
   });
 
   it('fires by the clock, in the time zone, until it is paused', async () => {
@@ -121,5 +118,17 @@ describe('runs', () => {
     expect(runs.map((run: any) => [run.trigger, new Date(run.start_time).toISOString()])).toEqual([
       ['PERIODIC', '2026-03-29T05:00:00.000Z'], ['PERIODIC', '2026-03-28T06:00:00.000Z'],
     ]);
+  });
+
+  it('fires every so many hours where a job has a periodic trigger, and not while that is paused', async () => {
+    const { clock, post, works } = openJobs();
+    const trigger = { periodic: { interval: 2, unit: 'HOURS' } };
+    const { job_id } = await post('create', { tasks: [task('a')], trigger, max_concurrent_runs: 9 });
+    await clock.advance(6 * 3_600_000);
+    expect(works).toHaveLength(3);
+    await post('update', { job_id, new_settings: { trigger: { ...trigger, pause_status: 'PAUSED' } } });
+    await clock.advance(6 * 3_600_000);
+    expect(works).toHaveLength(3);
+    expect(await post('create', { trigger: { periodic: { interval: 0, unit: 'HOURS' } } })).toMatchObject({ status: 400 });
   });
 });

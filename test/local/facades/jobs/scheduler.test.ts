@@ -155,7 +155,7 @@ describe('cancel and repair', () => {
   it('cancels what works, waits, and is queued', async () => {
     const { post, states, works, job_id, run_id } = await started({ tasks: [task('a'), task('b', ['a'])], queue: { enabled: true } });
     const queued = (await post('run-now', { job_id })).run_id;
-    await post('runs/cancel-all', { job_id });
+    await post('delete', { job_id });
     expect(works.map((work) => work.stopped)).toEqual([true]);
     expect(await states(run_id)).toEqual({ run: 'CANCELED', tasks: 'a:CANCELED b:CANCELED' });
     expect((await states(queued)).run).toBe('CANCELED');
@@ -185,6 +185,24 @@ describe('cancel and repair', () => {
       ['ORIGINAL', undefined, 'FAILED', 3], ['REPAIR', repair_id, 'SUCCESS', 2],
     ]);
     expect(await post('runs/repair', { run_id, rerun_all_failed_tasks: true })).toMatchObject({ status: 400, error_code: 'INVALID_PARAMETER_VALUE' });
+  });
+
+  it('repairs a task by name alone or with what is behind it, with retries of its own and new parameters', async () => {
+    const { post, get, at, clock, works, run_id } = await started({ tasks: [task('a', [], { max_retries: 1 }), task('b', ['a'])], parameters: [{ name: 'p', default: 'old' }] });
+    await at('a').end();
+    await at('b').end();
+    const { repair_id } = await post('runs/repair', { run_id, rerun_tasks: ['a'], rerun_dependent_tasks: true, job_parameters: { p: 'new' } });
+    await at('a').end({ result: 'FAILED' });
+    await clock.advance(0);
+    expect(at('a').order.named).toEqual({ p: 'new' });
+    await at('a').end();
+    await at('b').end();
+    expect(works.map((work) => [work.order.attempt.task_key, work.order.attempt.attempt_number])).toEqual([['a', 0], ['b', 0], ['a', 1], ['a', 2], ['b', 1]]);
+    const wrong = [{ rerun_tasks: ['none'] }, { rerun_tasks: ['a'], rerun_all_failed_tasks: true }, { rerun_tasks: ['a'], latest_repair_id: 1 }, {}];
+    for (const body of wrong) expect(await post('runs/repair', { run_id, ...body })).toMatchObject({ status: 400 });
+    await post('runs/repair', { run_id, rerun_tasks: ['b'], latest_repair_id: repair_id });
+    expect((await get(`runs/get?run_id=${run_id}`)).state.life_cycle_state).toBe('RUNNING');
+    expect(await post('runs/repair', { run_id, rerun_tasks: ['b'] })).toMatchObject({ status: 400, message: 'Cannot repair an active run.' });
   });
 
   it('ends runs that an earlier process left alive as INTERNAL_ERROR, and nothing else', async () => {

@@ -58,7 +58,9 @@ describe('account', () => {
   it('keeps and echoes permissions', async () => {
     const { call, get, post, stateDir } = await openWorkspace();
     const { job_id } = await post('/api/2.2/jobs/create', { name: 'x', access_control_list: [{ user_name: 'a@b.c', permission_level: 'IS_OWNER' }] });
-    await call('PATCH', `/api/2.0/permissions/jobs/${job_id}`, { access_control_list: [{ group_name: 'users', permission_level: 'CAN_VIEW' }] });
+    expect((await get(`/api/2.0/permissions/jobs/${job_id}`)).access_control_list).toEqual([{ user_name: 'a@b.c', all_permissions: [{ permission_level: 'IS_OWNER', inherited: false }] }]);
+    const both = [{ user_name: 'a@b.c', permission_level: 'IS_OWNER' }, { group_name: 'users', permission_level: 'CAN_VIEW' }];
+    await call('PUT', `/api/2.0/permissions/jobs/${job_id}`, { access_control_list: both });
     const expected = [
       { user_name: 'a@b.c', all_permissions: [{ permission_level: 'IS_OWNER', inherited: false }] },
       { group_name: 'users', all_permissions: [{ permission_level: 'CAN_VIEW', inherited: false }] },
