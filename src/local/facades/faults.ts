@@ -1,10 +1,9 @@
 import type { IncomingMessage } from 'node:http';
-import { Hono } from 'hono';
-import type { Context, MiddlewareHandler } from 'hono';
+import type { Context, Hono, MiddlewareHandler } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
 import { pause } from '../../poll.ts';
-import { bodyOf, word } from './refusal.ts';
+import { nothing, routeTable, word } from './routes.ts';
 
 /** What shall go wrong, and how often. Without `status` and `drop` the request is only late. */
 const ruleShape = z.object({
@@ -39,14 +38,14 @@ export function faults(guard: MiddlewareHandler): { middleware: MiddlewareHandle
     return c.json(body as object, rule.status as ContentfulStatusCode);
   };
 
-  const admin = new Hono().basePath('/__admin/faults');
+  const { app: admin, get, post, delete: remove } = routeTable('/__admin/faults');
   admin.use(guard);
-  admin.get('/', (c) => c.json({ rules }));
-  admin.post('/', async (c) => {
-    rules.push(...(await bodyOf(c, z.union([z.object({ rules: z.array(ruleShape) }).transform((given) => given.rules), ruleShape.transform((one) => [one])]))));
-    return c.json({ rules });
+  get('/', nothing, () => ({ rules }));
+  post('/', z.union([z.object({ rules: z.array(ruleShape) }), ruleShape.transform((one) => ({ rules: [one] }))]), (added) => {
+    rules.push(...added.rules);
+    return { rules };
   });
-  admin.delete('/', (c) => c.json({ rules: (rules = []) }));
+  remove('/', nothing, () => ({ rules: (rules = []) }));
   return { middleware, admin };
 }
 

@@ -2,7 +2,6 @@ import type { Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
 import type { Log } from '../contract.ts';
 
@@ -38,34 +37,6 @@ export function notPartOfThePlatform(c: Context): Response {
 /** Middleware that answers 413 to a body of more than `maxSize` bytes. */
 export function limit(maxSize: number) {
   return bodyLimit({ maxSize, onError: () => refusal(413, 'REQUEST_LIMIT_EXCEEDED', `a request has at most ${maxSize} bytes`).getResponse() });
-}
-
-/** A non-empty string. */
-export const word = z.string().min(1);
-/** An int64 id: clients send numbers or digits. */
-export const identifier = z.union([z.int(), z.string().regex(/^\d+$/).transform(Number)]).pipe(z.int());
-/** A number in a query. */
-export const count = z.coerce.number().int().min(0);
-
-/** A truth of a body or a query, false unless given. */
-export const flag = z.union([z.boolean(), z.enum(['true', 'false']).transform((given) => given === 'true')]).default(false);
-
-/** The request's JSON object as the schema reads it; {} for an empty body, 400 for anything else. */
-export async function bodyOf<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
-  return parsed(schema, jsonObject(await c.req.text()));
-}
-
-/** The request's query as the schema reads it; 400 for anything else. */
-export function queryOf<T extends z.ZodType>(c: Context, schema: T): z.output<T> {
-  return parsed(schema, c.req.query());
-}
-
-/** What the schema makes of these fields; the first wrong one as 400, or as `refuse` says it. */
-export function parsed<T extends z.ZodType>(schema: T, fields: unknown, refuse: (message: string, field: string) => Error = invalid): z.output<T> {
-  const { data, error } = schema.safeParse(fields);
-  if (data !== undefined) return data;
-  const { path = [], message } = error?.issues[0] ?? {};
-  throw refuse(`${path.join('.') || 'The request'}: ${message}`, String(path.at(-1) ?? ''));
 }
 
 /** The JSON object in a text; {} for an empty one, 400 MALFORMED_REQUEST for anything else. */

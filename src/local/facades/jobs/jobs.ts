@@ -1,9 +1,10 @@
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import type { JobEngine } from '../../jobs/engine.ts';
 import { settings as shape, type Settings } from '../../jobs/settings.ts';
 import type { Job } from '../../jobs/state.ts';
-import { bodyOf, count, flag, identifier, missing, parsed, queryOf } from '../refusal.ts';
+import { missing } from '../refusal.ts';
+import { count, flag, identifier, parsed, routeTable } from '../routes.ts';
 import { jobView, newestPage, page, taskPage } from './views.ts';
 
 /** A job's grants come with its creation and go with it. */
@@ -17,46 +18,36 @@ const list = z.object({ ...page, name: z.string().toLowerCase().optional(), limi
 
 /** Jobs 2.1 and 2.2 at `base`: definitions only, runs are elsewhere. */
 export function jobRoutes(base: string, engine: JobEngine, grants: Grants): Hono {
-  const app = new Hono().basePath(base);
-  app.post('/create', async (c) => {
-    const { access_control_list: list, ...given } = await bodyOf(c, creation);
+  const { app, get, post } = routeTable(base);
+  post('/create', creation, ({ access_control_list: list, ...given }) => {
     const { job_id } = engine.define(checked(given));
     if (list !== undefined) grants.set(job_id, list);
-    return c.json({ job_id });
+    return { job_id };
   });
-  app.get('/get', (c) => {
-    const { job_id, page_token: from } = queryOf(c, ofJob.extend(page));
+  get('/get', ofJob.extend(page), ({ job_id, page_token: from }) => {
     const { settings, ...job } = jobView(jobOf(engine, job_id));
     const { tasks, ...more } = taskPage(settings.tasks ?? [], from);
     // Later pages carry the tasks alone.
     const rest = from > 0 ? { job_clusters: [], parameters: [], environments: [] } : {};
-    return c.json({ ...job, settings: { ...settings, ...(settings.tasks && { tasks }), ...rest }, ...more });
+    return { ...job, settings: { ...settings, ...(settings.tasks && { tasks }), ...rest }, ...more };
   });
-  app.get('/list', (c) => {
-    const query = queryOf(c, list);
-    const named = [...engine.jobs.values()].filter(({ settings }) => query.name === undefined || (settings.name ?? 'Untitled').toLowerCase() === query.name);
+  get('/list', list, ({ name, expand_tasks: expand, ...query }) => {
+    const named = [...engine.jobs.values()].filter(({ settings }) => name === undefined || (settings.name ?? 'Untitled').toLowerCase() === name);
     const { entries, ...more } = newestPage(named, (job) => job.job_id, query);
-    const jobs = entries.map(jobView).map(({ settings, ...job }) => ({ ...job, settings: { ...settings, tasks: query.expand_tasks ? settings.tasks?.slice(0, 100) : undefined } }));
-    return c.json({ jobs, ...more });
+    return { jobs: entries.map(jobView).map(({ settings, ...job }) => ({ ...job, settings: { ...settings, tasks: expand ? settings.tasks?.slice(0, 100) : undefined } })), ...more };
   });
-  app.post('/reset', async (c) => {
-    const { job_id, new_settings: given } = await bodyOf(c, replacement);
+  post('/reset', replacement, ({ job_id, new_settings: given }) => {
     const job = jobOf(engine, job_id);
     // Measured in the cloud: a reset that does not name run_as keeps the old one.
     engine.define(checked({ ...(job.settings.run_as && { run_as: job.settings.run_as }), ...given }), job);
-    return c.json({});
   });
-  app.post('/update', async (c) => {
-    const { job_id, new_settings: given, fields_to_remove: removed } = await bodyOf(c, change);
+  post('/update', change, ({ job_id, new_settings: given, fields_to_remove: removed }) => {
     const job = jobOf(engine, job_id);
     engine.define(checked(merged(job.settings, checked(given), removed)), job);
-    return c.json({});
   });
-  app.post('/delete', async (c) => {
-    const { job_id } = await bodyOf(c, ofJob);
+  post('/delete', ofJob, ({ job_id }) => {
     engine.drop(jobOf(engine, job_id));
     grants.forget(job_id);
-    return c.json({});
   });
   return app;
 }

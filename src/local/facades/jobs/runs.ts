@@ -1,4 +1,4 @@
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { failedTasks, withDependents } from '../../jobs/dependencies.ts';
 import type { JobEngine } from '../../jobs/engine.ts';
@@ -6,7 +6,8 @@ import { overrides } from '../../jobs/settings.ts';
 import { isOver, latestAttempts } from '../../jobs/state.ts';
 import type { Run } from '../../jobs/state.ts';
 import { readTaskLog } from '../../jobs/tasklog.ts';
-import { bodyOf, count, flag, identifier, invalid, queryOf } from '../refusal.ts';
+import { invalid } from '../refusal.ts';
+import { count, flag, identifier, routeTable } from '../routes.ts';
 import { checked, jobOf } from './jobs.ts';
 import { attemptOf, attemptView, newestPage, page, repairHistory, runView, taskPage } from './views.ts';
 
@@ -27,7 +28,7 @@ const repair = overrides
 /** Runs below `base` (`.../jobs`): starting, watching, stopping, repairing. */
 export function runRoutes(base: string, engine: JobEngine, baseUrl: string): Hono {
   const { runs } = engine;
-  const app = new Hono().basePath(base);
+  const { app, get, post } = routeTable(base);
   const tasksOf = (run: Run, from = 0) => taskPage(run.attempts.map((attempt) => attemptView(run, attempt, baseUrl)), from);
   const find = (id: number): { run: Run; own: Run['attempts'][number] | undefined } => {
     const own = (run: Run) => run.attempts.find((attempt) => attempt.run_id === id);
@@ -36,43 +37,36 @@ export function runRoutes(base: string, engine: JobEngine, baseUrl: string): Hon
     return { run, own: own(run) };
   };
 
-  app.post('/run-now', async (c) => {
-    const { job_id, idempotency_token, ...given } = await bodyOf(c, newRun);
+  post('/run-now', newRun, ({ job_id, idempotency_token, ...given }) => {
     const job = jobOf(engine, job_id);
-    return c.json({ run_id: engine.start({ job, settings: job.settings, trigger: 'ONE_TIME', overrides: given, idempotency_token }).run_id });
+    return { run_id: engine.start({ job, settings: job.settings, trigger: 'ONE_TIME', overrides: given, idempotency_token }).run_id };
   });
-  app.post('/runs/submit', async (c) => {
-    const { run_name: name, idempotency_token, access_control_list: _list, ...rest } = await bodyOf(c, submission);
-    return c.json({ run_id: engine.start({ settings: checked({ ...rest, name }), trigger: 'ONE_TIME', overrides: {}, idempotency_token }).run_id });
+  post('/runs/submit', submission, ({ run_name: name, idempotency_token, access_control_list: _list, ...rest }) => ({
+    run_id: engine.start({ settings: checked({ ...rest, name }), trigger: 'ONE_TIME', overrides: {}, idempotency_token }).run_id,
+  }));
+  get('/runs/get', ofRun.extend({ ...page, include_history: flag }), ({ run_id, page_token: from, include_history: history }) => {
+    const { run, own } = find(run_id);
+    if (own) return { ...runView(run, baseUrl), ...attemptView(run, own, baseUrl) };
+    return { ...runView(run, baseUrl), ...(history && { repair_history: repairHistory(run) }), ...tasksOf(run, from) };
   });
-  app.get('/runs/get', (c) => {
-    const query = queryOf(c, ofRun.extend({ ...page, include_history: flag }));
-    const { run, own } = find(query.run_id);
-    if (own) return c.json({ ...runView(run, baseUrl), ...attemptView(run, own, baseUrl) });
-    return c.json({ ...runView(run, baseUrl), ...(query.include_history && { repair_history: repairHistory(run) }), ...tasksOf(run, query.page_token) });
-  });
-  app.get('/runs/list', (c) => {
-    const query = queryOf(c, list);
+  get('/runs/list', list, (query) => {
     const wanted = [...runs.values()].filter((run) => (query.job_id ?? run.job_id) === run.job_id && !(isOver(run) ? query.active_only : query.completed_only));
     const { entries, ...more } = newestPage(wanted, (run) => run.run_id, query);
-    return c.json({ runs: entries.map((run) => ({ ...runView(run, baseUrl), ...(query.expand_tasks && tasksOf(run)) })), ...more });
+    return { runs: entries.map((run) => ({ ...runView(run, baseUrl), ...(query.expand_tasks && tasksOf(run)) })), ...more };
   });
-  app.get('/runs/get-output', (c) => {
-    const { run_id } = queryOf(c, ofRun);
+  get('/runs/get-output', ofRun, ({ run_id }) => {
     const { run } = find(run_id);
     const attempt = attemptOf(run, run_id);
     const { exit_value: value, error, error_trace } = attempt;
     const metadata = { ...runView(run, baseUrl), ...attemptView(run, attempt, baseUrl) };
     const output = { result: value?.slice(0, outputCharacters), truncated: (value?.length ?? 0) > outputCharacters };
-    return c.json({ metadata, ...('notebook_task' in metadata && attempt.parameters && { notebook_output: output }), ...readTaskLog(engine.logFile(attempt.run_id)), error, error_trace });
+    return { metadata, ...('notebook_task' in metadata && attempt.parameters && { notebook_output: output }), ...readTaskLog(engine.logFile(attempt.run_id)), error, error_trace };
   });
-  app.post('/runs/cancel', async (c) => {
-    const { run, own } = find((await bodyOf(c, ofRun)).run_id);
+  post('/runs/cancel', ofRun, ({ run_id }) => {
+    const { run, own } = find(run_id);
     engine.cancel(own ?? run);
-    return c.json({});
   });
-  app.post('/runs/repair', async (c) => {
-    const { run_id, latest_repair_id, rerun_tasks: named, rerun_all_failed_tasks: _all, rerun_dependent_tasks: dependents, ...given } = await bodyOf(c, repair);
+  post('/runs/repair', repair, ({ run_id, latest_repair_id, rerun_tasks: named, rerun_all_failed_tasks: _all, rerun_dependent_tasks: dependents, ...given }) => {
     const { run } = find(run_id);
     if (!isOver(run)) throw invalid('Cannot repair an active run.');
     const last = run.repairs.at(-1)?.id;
@@ -83,7 +77,7 @@ export function runRoutes(base: string, engine: JobEngine, baseUrl: string): Hon
     const unknown = chosen.find((key) => !tasks.some((task) => task.task_key === key));
     if (unknown !== undefined || chosen.length === 0) throw invalid(chosen.length === 0 ? 'There are no failed tasks to repair.' : `Task ${unknown} does not exist.`);
     Object.assign(run, { settings, overrides: { ...run.overrides, ...given } });
-    return c.json({ repair_id: engine.repair(run, dependents ? withDependents(tasks, chosen) : new Set(chosen)) });
+    return { repair_id: engine.repair(run, dependents ? withDependents(tasks, chosen) : new Set(chosen)) };
   });
   return app;
 }

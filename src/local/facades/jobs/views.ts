@@ -1,7 +1,8 @@
 import { jobParameters, pageUrl } from '../../jobs/parameters.ts';
 import { isOver } from '../../jobs/state.ts';
 import type { Attempt, Job, Result, Run, Standing } from '../../jobs/state.ts';
-import { count, invalid } from '../refusal.ts';
+import { invalid } from '../refusal.ts';
+import { count } from '../routes.ts';
 
 const tasksPerPage = 100;
 

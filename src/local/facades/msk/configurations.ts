@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { Hono, type Context } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { openRecords } from '../../records.ts';
-import { bad, bodyOf, mskError, pageOf } from './errors.ts';
+import { routeTable } from '../routes.ts';
+import { bad, msk, mskError, pageOf, paging } from './errors.ts';
 import type { ConfigurationInfo } from './shapes.ts';
 
 type Revision = { revision: number; creationTime: string; description?: string; serverProperties: string };
@@ -28,6 +29,7 @@ const ALLOWED = new Set(
   transaction.state.log.replication.factor transactional.id.expiration.ms unclean.leader.election.enable`.split(/\s+/),
 );
 
+const byName = z.object({ arn: z.string() });
 const revised = z.object({ serverProperties: z.base64(), description: z.string().optional() });
 const created = revised.extend({ name: z.string().regex(/^[0-9A-Za-z][0-9A-Za-z-]*$/, 'letters, digits and hyphens'), kafkaVersions: z.array(z.string()).default([]) });
 
@@ -50,31 +52,29 @@ export function openConfigurations(stateDir: string, arnPrefix: string): Configu
   };
 
   function routes(inUse: (arn: string) => boolean): Hono {
-    const app = new Hono().basePath('/v1/configurations');
-    const named = (c: Context): Configuration => {
-      const found = byArn(c.req.param('arn') ?? '');
-      if (found === undefined) throw mskError('NotFoundException', `The requested resource ${c.req.param('arn')} does not exist.`, 'arn');
+    const { app, get, post, put, delete: remove } = routeTable('/v1/configurations', msk);
+    const named = (arn: string): Configuration => {
+      const found = byArn(arn);
+      if (found === undefined) throw mskError('NotFoundException', `The requested resource ${arn} does not exist.`, 'arn');
       return found;
     };
-    app.post('/', async (c) => {
-      const { name, kafkaVersions, ...given } = await bodyOf(c, created);
+    post('/', created, ({ name, kafkaVersions, ...given }) => {
       if ([...known.values()].some((one) => one.name === name)) throw mskError('ConflictException', `A resource already exists with the name ${name}.`, 'name');
       const id = `${randomUUID()}-1`;
-      return c.json(view(revise({ id, arn: `${arnPrefix}:configuration/${name}/${id}`, name, kafkaVersions, creationTime: new Date().toISOString(), revisions: [] }, given)));
+      return view(revise({ id, arn: `${arnPrefix}:configuration/${name}/${id}`, name, kafkaVersions, creationTime: new Date().toISOString(), revisions: [] }, given));
     });
-    app.get('/', (c) => {
-      const { items, nextToken } = pageOf(c, [...known.values()]);
-      return c.json({ configurations: items.map(view), nextToken });
+    get('/', paging, (page) => {
+      const { items, nextToken } = pageOf(page, [...known.values()]);
+      return { configurations: items.map(view), nextToken };
     });
-    app.get('/:arn', (c) => c.json(view(named(c))));
-    app.put('/:arn', async (c) => c.json(view(revise(named(c), await bodyOf(c, revised)))));
-    app.delete('/:arn', (c) => {
-      const { arn, id } = named(c);
+    get('/:arn', byName, ({ arn }) => view(named(arn)));
+    put('/:arn', revised.extend(byName.shape), ({ arn, ...given }) => view(revise(named(arn), given)));
+    get('/:arn/revisions/:revision', byName.extend({ revision: z.coerce.number() }), ({ arn, revision }) => ({ arn, ...revisionOf(named(arn), revision) }));
+    remove('/:arn', byName, ({ arn }) => {
       if (inUse(arn)) throw bad('The configuration is in use by a cluster.', 'arn');
-      known.drop(id);
-      return c.json({ arn, state: 'DELETING' });
+      known.drop(named(arn).id);
+      return { arn, state: 'DELETING' };
     });
-    app.get('/:arn/revisions/:revision', (c) => c.json({ arn: c.req.param('arn'), ...revisionOf(named(c), Number(c.req.param('revision'))) }));
     return app;
   }
   return { routes, propertiesOf: ({ arn, revision }) => propertiesIn(revisionOf(byArn(arn), revision).serverProperties) };

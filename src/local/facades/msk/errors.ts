@@ -1,7 +1,6 @@
-import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
-import { parsed } from '../refusal.ts';
+import type { Manner } from '../routes.ts';
 
 /** The codes that MSK documents, with their statuses, plus what stands for "not part of this platform". */
 const STATUS = {
@@ -28,17 +27,15 @@ export function bad(message: string, parameter: string): HTTPException {
   return mskError('BadRequestException', message, parameter);
 }
 
-/** The request's JSON object as the schema reads it; BadRequestException for anything else. */
-export async function bodyOf<T extends z.ZodType>(c: Context, schema: T): Promise<z.output<T>> {
-  return parsed(schema, await c.req.json().catch(() => undefined), bad);
-}
+/** As MSK reads requests. */
+export const msk: Manner = { body: (c) => c.req.json().catch(() => ({})), refuse: bad };
 
 const token = z.base64url().transform((given) => Number(Buffer.from(given, 'base64url').toString('utf8'))).pipe(z.int().min(0));
-const paging = z.object({ maxResults: z.coerce.number().pipe(z.int().min(1).max(100)).default(100), nextToken: token.default(0) });
+/** Of a query: which page of a list. */
+export const paging = z.object({ maxResults: z.coerce.number().pipe(z.int().min(1).max(100)).default(100), nextToken: token.default(0) });
 
 /** One page of a list, as all of MSK's lists are paged. */
-export function pageOf<T>(c: Context, items: T[]): { items: T[]; nextToken?: string } {
-  const { maxResults, nextToken: from } = parsed(paging, c.req.query(), bad);
+export function pageOf<T>({ maxResults, nextToken: from }: z.infer<typeof paging>, items: T[]): { items: T[]; nextToken?: string } {
   const next = from + maxResults;
   return { items: items.slice(from, next), ...(next < items.length && { nextToken: Buffer.from(String(next)).toString('base64url') }) };
 }

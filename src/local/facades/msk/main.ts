@@ -1,12 +1,13 @@
-import { Hono, type Context } from 'hono';
+import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { z } from 'zod';
 import type { Facade } from '../../contract.ts';
 import type { AwsCredentials } from '../../servers/aws.ts';
-import { answerErrors, parsed } from '../refusal.ts';
+import { answerErrors } from '../refusal.ts';
+import { routeTable } from '../routes.ts';
 import { openClusters, type Clusters, type ClustersOptions } from './clusters.ts';
 import { openConfigurations } from './configurations.ts';
-import { bad, bodyOf, mskError, pageOf } from './errors.ts';
+import { bad, msk, mskError, pageOf, paging } from './errors.ts';
 import { followRotations, scramRoutes } from './scram.ts';
 import { loginReader } from './secrets.ts';
 import { configurationInfo, describeV1, describeV2, hasScram, named, wanted, type ClusterRecord } from './shapes.ts';
@@ -20,6 +21,7 @@ export type MskOptions = Omit<ClustersOptions, 'configurations' | 'arnPrefix'> &
   credentials: AwsCredentials;
 };
 
+const onCluster = z.object({ arn: z.string() });
 const MOST_BODY_BYTES = 1 << 20;
 
 /** MSK's REST API in front of real brokers; returns when the clusters that it had are up again. */
@@ -44,46 +46,39 @@ export async function createMsk(options: MskOptions): Promise<Facade> {
 }
 
 function clusterRoutes(clusters: Clusters): Hono {
-  const app = new Hono();
-  const at = (c: Context): ClusterRecord => clusters.get(c.req.param('arn') ?? '');
-  for (const [path, describe, version] of [['/api/v2/clusters', describeV2, 2], ['/v1/clusters', describeV1, 1]] as const) {
-    app.post(path, async (c) => {
-      const body = await bodyOf(c, z.looseObject({}));
-      if (version === 2 && body.provisioned === undefined) throw bad('The local platform has provisioned clusters only.', 'provisioned');
-      const { arn, name, state } = clusters.create(parsed(named, body, bad), parsed(wanted, version === 2 ? body.provisioned : body, bad));
-      return c.json({ clusterArn: arn, clusterName: name, clusterType: version === 2 ? 'PROVISIONED' : undefined, state });
+  const { app, get, post, put, delete: remove } = routeTable('/', msk);
+  const filters = paging.extend({ clusterNameFilter: z.string().default(''), clusterTypeFilter: z.string().default('PROVISIONED') });
+  for (const [path, describe, asked] of [['/api/v2/clusters', describeV2, z.object({ provisioned: wanted })], ['/v1/clusters', describeV1, wanted.transform((provisioned) => ({ provisioned }))]] as const) {
+    post(path, z.intersection(named.loose(), asked), ({ clusterName, tags, provisioned }) => {
+      const { arn, state } = clusters.create({ clusterName, tags }, provisioned);
+      return { clusterArn: arn, clusterName, state };
     });
-    app.get(path, (c) => {
-      const { clusterNameFilter: prefix = '', clusterTypeFilter: type = 'PROVISIONED' } = c.req.query();
-      const { items, nextToken } = pageOf(c, clusters.all().filter(({ name }) => name.startsWith(prefix) && type === 'PROVISIONED'));
-      return c.json({ clusterInfoList: items.map(describe), nextToken });
+    get(path, filters, ({ clusterNameFilter: prefix, clusterTypeFilter: type, ...page }) => {
+      const { items, nextToken } = pageOf(page, clusters.all().filter(({ name }) => name.startsWith(prefix) && type === 'PROVISIONED'));
+      return { clusterInfoList: items.map(describe), nextToken };
     });
-    app.get(`${path}/:arn`, (c) => c.json({ clusterInfo: describe(at(c)) }));
+    get(`${path}/:arn`, onCluster, ({ arn }) => ({ clusterInfo: describe(clusters.get(arn)) }));
   }
-  app.get('/v1/clusters/:arn/bootstrap-brokers', (c) => {
-    const { bootstrap } = clusters.kafka(at(c), ['ACTIVE', 'UPDATING']);
-    return c.json(hasScram(at(c)) ? { bootstrapBrokerStringSaslScram: bootstrap.join(',') } : {});
+  get('/v1/clusters/:arn/bootstrap-brokers', onCluster, ({ arn }) => {
+    const { bootstrap } = clusters.kafka(clusters.get(arn), ['ACTIVE', 'UPDATING']);
+    return hasScram(clusters.get(arn)) ? { bootstrapBrokerStringSaslScram: bootstrap.join(',') } : {};
   });
-  app.put('/v1/clusters/:arn/configuration', async (c) => {
-    const body = await bodyOf(c, z.object({ configurationInfo, currentVersion: z.string() }));
-    const cluster = versionOf(at(c), body.currentVersion);
-    clusters.reconfigure(cluster, body.configurationInfo);
-    return c.json({ clusterArn: cluster.arn, clusterOperationArn: cluster.arn.replace(':cluster/', ':cluster-operation/') });
+  put('/v1/clusters/:arn/configuration', onCluster.extend({ configurationInfo, currentVersion: z.string() }), ({ arn, configurationInfo: info, currentVersion }) => {
+    clusters.reconfigure(versionOf(clusters.get(arn), currentVersion), info);
+    return { clusterArn: arn, clusterOperationArn: arn.replace(':cluster/', ':cluster-operation/') };
   });
-  app.delete('/v1/clusters/:arn', (c) => {
-    const cluster = versionOf(at(c), c.req.query('currentVersion'));
-    clusters.remove(cluster);
-    return c.json({ clusterArn: cluster.arn, state: 'DELETING' });
+  remove('/v1/clusters/:arn', onCluster.extend({ currentVersion: z.string().optional() }), ({ arn, currentVersion }) => {
+    clusters.remove(versionOf(clusters.get(arn), currentVersion));
+    return { clusterArn: arn, state: 'DELETING' };
   });
-  app.get('/v1/tags/:arn', (c) => c.json({ tags: at(c).tags }));
-  app.post('/v1/tags/:arn', async (c) => {
-    const { tags } = await bodyOf(c, named.pick({ tags: true }));
-    clusters.change(at(c).arn, { tags: { ...at(c).tags, ...tags } });
+  get('/v1/tags/:arn', onCluster, ({ arn }) => ({ tags: clusters.get(arn).tags }));
+  post('/v1/tags/:arn', onCluster.extend(named.pick({ tags: true }).shape), ({ arn, tags }, c) => {
+    clusters.change(arn, { tags: { ...clusters.get(arn).tags, ...tags } });
     return c.body(null, 204);
   });
-  app.delete('/v1/tags/:arn', (c) => {
+  remove('/v1/tags/:arn', onCluster, ({ arn }, c) => {
     const gone = c.req.queries('tagKeys') ?? [];
-    clusters.change(at(c).arn, { tags: Object.fromEntries(Object.entries(at(c).tags).filter(([name]) => !gone.includes(name))) });
+    clusters.change(arn, { tags: Object.fromEntries(Object.entries(clusters.get(arn).tags).filter(([name]) => !gone.includes(name))) });
     return c.body(null, 204);
   });
   return app;

@@ -1,20 +1,21 @@
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { messageOf } from '../../../errors.ts';
 import { pause } from '../../../poll.ts';
 import type { Log } from '../../contract.ts';
 import type { Clusters } from './clusters.ts';
-import { bad, bodyOf, pageOf } from './errors.ts';
+import { routeTable } from '../routes.ts';
+import { bad, msk, pageOf, paging } from './errors.ts';
 import type { ReadLogin, Unprocessed } from './secrets.ts';
 import { hasScram, type ClusterRecord } from './shapes.ts';
 
-const secrets = z.object({ secretArnList: z.array(z.string()).min(1).max(10) });
+const secrets = z.object({ arn: z.string(), secretArnList: z.array(z.string()).min(1).max(10) });
 /** MSK needs minutes. */
 const ROTATION_MS = 5_000;
 
 /** The association of secrets with a cluster: a SCRAM user in its brokers of each secret that follows MSK's rules; the others come back, each with why. */
 export function scramRoutes(clusters: Clusters, readLogin: ReadLogin): Hono {
-  const app = new Hono().basePath('/v1/clusters/:arn/scram-secrets');
+  const { app, get, post, patch } = routeTable('/v1/clusters/:arn/scram-secrets', msk);
 
   async function associate(arn: string, secretArn: string): Promise<Unprocessed | undefined> {
     const login = await readLogin(secretArn);
@@ -33,20 +34,18 @@ export function scramRoutes(clusters: Clusters, readLogin: ReadLogin): Hono {
     clusters.change(arn, { scramSecrets: clusters.get(arn).scramSecrets.filter((secret) => secret.arn !== secretArn) });
   }
 
-  for (const [method, treat] of [['POST', associate], ['PATCH', disassociate]] as const) {
-    app.on(method, '/', async (c) => {
-      const cluster = clusters.get(c.req.param('arn'));
-      const { secretArnList } = await bodyOf(c, secrets);
-      if (!hasScram(cluster)) throw bad('The cluster was created without SASL/SCRAM authentication.', 'clusterArn');
-      clusters.kafka(cluster);
+  for (const [route, treat] of [[post, associate], [patch, disassociate]] as const) {
+    route('/', secrets, async ({ arn, secretArnList }) => {
+      if (!hasScram(clusters.get(arn))) throw bad('The cluster was created without SASL/SCRAM authentication.', 'clusterArn');
+      clusters.kafka(clusters.get(arn));
       const unprocessedScramSecrets: Unprocessed[] = [];
-      for (const secretArn of secretArnList) unprocessedScramSecrets.push(...[(await treat(cluster.arn, secretArn)) ?? []].flat());
-      return c.json({ clusterArn: cluster.arn, unprocessedScramSecrets });
+      for (const secretArn of secretArnList) unprocessedScramSecrets.push(...[(await treat(arn, secretArn)) ?? []].flat());
+      return { clusterArn: arn, unprocessedScramSecrets };
     });
   }
-  app.get('/', (c) => {
-    const { items, nextToken } = pageOf(c, clusters.get(c.req.param('arn')).scramSecrets);
-    return c.json({ secretArnList: items.map((secret) => secret.arn), nextToken });
+  get('/', paging.extend({ arn: z.string() }), ({ arn, ...page }) => {
+    const { items, nextToken } = pageOf(page, clusters.get(arn).scramSecrets);
+    return { secretArnList: items.map((secret) => secret.arn), nextToken };
   });
   return app;
 }

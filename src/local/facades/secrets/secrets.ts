@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { openRecords } from '../../records.ts';
-import { bodyOf, missing, queryOf, refusal } from '../refusal.ts';
+import { missing, refusal } from '../refusal.ts';
+import { nothing, routeTable } from '../routes.ts';
 
 type Scope = { name: string; secrets: Record<string, { value: string; last_updated_timestamp: number }> };
 
@@ -19,7 +20,7 @@ const newSecret = oneSecret
   .refine(({ value }) => value.length <= 128 * 1024, 'The secret is larger than 131072 bytes.');
 
 /** Secret scopes; values are kept base64 in files of mode 0600. */
-export function secretRoutes(stateDir: string, onRead: OnRead, now: () => number): Hono<{ Variables: { subject: string } }> {
+export function secretRoutes(stateDir: string, onRead: OnRead, now: () => number): Hono {
   const scopes = openRecords(join(stateDir, 'secrets'), (scope: Scope) => scope.name);
   const scopeOf = (given: { scope: string }): Scope => {
     const scope = scopes.get(given.scope);
@@ -32,40 +33,27 @@ export function secretRoutes(stateDir: string, onRead: OnRead, now: () => number
     return secret;
   };
 
-  const app = new Hono<{ Variables: { subject: string } }>().basePath('/api/2.0/secrets');
-  app.post('/scopes/create', async (c) => {
-    const { scope } = await bodyOf(c, inScope);
+  const { app, get, post } = routeTable('/api/2.0/secrets');
+  post('/scopes/create', inScope, ({ scope }) => {
     if (scopes.has(scope)) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Scope ${scope} already exists!`);
     scopes.save({ name: scope, secrets: {} });
-    return c.json({});
   });
-  app.post('/scopes/delete', async (c) => {
-    scopes.drop(scopeOf(await bodyOf(c, inScope)).name);
-    return c.json({});
-  });
-  app.get('/scopes/list', (c) => c.json({ scopes: [...scopes.keys()].sort().map((name) => ({ name, backend_type: 'DATABRICKS' })) }));
-  app.post('/put', async (c) => {
-    const { key, value, ...given } = await bodyOf(c, newSecret);
+  post('/scopes/delete', inScope, (given) => scopes.drop(scopeOf(given).name));
+  get('/scopes/list', nothing, () => ({ scopes: [...scopes.keys()].sort().map((name) => ({ name, backend_type: 'DATABRICKS' })) }));
+  post('/put', newSecret, ({ key, value, ...given }) => {
     const scope = scopeOf(given);
     scopes.save({ ...scope, secrets: { ...scope.secrets, [key]: { value: value.toString('base64'), last_updated_timestamp: now() } } });
-    return c.json({});
   });
-  app.post('/delete', async (c) => {
-    const { key, ...given } = await bodyOf(c, oneSecret);
+  post('/delete', oneSecret, ({ key, ...given }) => {
     const scope = scopeOf(given);
     secretOf(scope, key);
     scopes.save({ ...scope, secrets: Object.fromEntries(Object.entries(scope.secrets).filter(([other]) => other !== key)) });
-    return c.json({});
   });
-  app.get('/list', (c) => {
-    const { secrets } = scopeOf(queryOf(c, inScope));
-    return c.json({ secrets: Object.entries(secrets).map(([key, { last_updated_timestamp }]) => ({ key, last_updated_timestamp })) });
-  });
-  app.get('/get', (c) => {
-    const { key, ...given } = queryOf(c, oneSecret);
+  get('/list', inScope, (given) => ({ secrets: Object.entries(scopeOf(given).secrets).map(([key, { last_updated_timestamp }]) => ({ key, last_updated_timestamp })) }));
+  get('/get', oneSecret, ({ key, ...given }, c) => {
     const { value } = secretOf(scopeOf(given), key);
     onRead(c.get('subject'), Buffer.from(value, 'base64').toString('utf8'));
-    return c.json({ key, value });
+    return { key, value };
   });
   return app;
 }

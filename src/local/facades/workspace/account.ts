@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import { Hono } from 'hono';
+import type { Hono } from 'hono';
 import { z } from 'zod';
 import { openRecords } from '../../records.ts';
-import { bodyOf, missing, parsed } from '../refusal.ts';
+import { missing } from '../refusal.ts';
+import { nothing, parsed, routeTable, word } from '../routes.ts';
 
 export type AccountOptions = {
   stateDir: string;
@@ -17,16 +18,19 @@ export type Account = { app: Hono; setGrants(type: string, id: string, grants: u
 
 const name = z.string().regex(/^[\w-]{1,100}$/);
 const grants = z.array(z.looseObject({ permission_level: z.string() }));
-const acl = z.object({ type: name, id: name, grants });
+const subject = z.object({ type: name, id: name });
+const acl = subject.extend({ grants });
 type Acl = z.infer<typeof acl>;
 
 /** Who I am, who may what (stored and echoed, never enforced), the warehouse, and what drivers ask in passing. */
 export function accountRoutes(options: AccountOptions): Account {
   const { userName, warehouse } = options;
   const acls = openRecords(join(options.stateDir, 'permissions'), ({ type, id }: Acl) => `${type}-${id}`);
-  const app = new Hono();
-  app.get('/api/2.0/preview/scim/v2/Me', (c) =>
-    c.json({ id: '1000000000000001', userName, displayName: userName, active: true, emails: [{ type: 'work', value: userName, primary: true }] }, 200, { 'X-Databricks-Org-Id': options.workspaceId }));
+  const { app, get, post, put } = routeTable('/');
+  get('/api/2.0/preview/scim/v2/Me', nothing, (_, c) => {
+    c.header('X-Databricks-Org-Id', options.workspaceId);
+    return { id: '1000000000000001', userName, displayName: userName, active: true, emails: [{ type: 'work', value: userName, primary: true }] };
+  });
 
   const setGrants = (type: string, id: string, list: unknown) => void acls.save(parsed(acl, { type, id, grants: list }));
   const grantsOf = (type: string, id: string) => acls.get(`${type}-${id}`)?.grants ?? [{ user_name: userName, permission_level: type === 'jobs' ? 'IS_OWNER' : 'CAN_MANAGE' }];
@@ -35,25 +39,21 @@ export function accountRoutes(options: AccountOptions): Account {
     object_type: type === 'directories' ? 'directory' : type.replace(/s$/, ''),
     access_control_list: grantsOf(type, id).map(({ permission_level, ...who }) => ({ ...who, all_permissions: [{ permission_level, inherited: false }] })),
   });
-  app.get('/api/2.0/permissions/:type/:id', (c) => c.json(view(c.req.param('type'), c.req.param('id'))));
-  app.put('/api/2.0/permissions/:type/:id', async (c) => {
-    const { type, id } = c.req.param();
-    setGrants(type, id, (await bodyOf(c, z.object({ access_control_list: grants.default([]) }))).access_control_list);
-    return c.json(view(type, id));
+  get('/api/2.0/permissions/:type/:id', subject, ({ type, id }) => view(type, id));
+  put('/api/2.0/permissions/:type/:id', subject.extend({ access_control_list: grants.default([]) }), ({ type, id, access_control_list: list }) => {
+    setGrants(type, id, list);
+    return view(type, id);
   });
 
   const { hostname, port, protocol } = new URL(options.baseUrl);
   const odbc_params = { hostname, path: warehouse.httpPath, port: Number(port || 443), protocol: protocol.slice(0, -1) };
   const only = { id: warehouse.id, name: 'local', state: 'RUNNING', creator_name: userName, cluster_size: '2X-Small', warehouse_type: 'PRO', num_clusters: 1, odbc_params };
-  app.get('/api/2.0/sql/warehouses', (c) => c.json({ warehouses: [only] }));
-  app.get('/api/2.0/sql/warehouses/:id', (c) => {
-    if (c.req.param('id') !== only.id) throw missing(`SQL warehouse ${c.req.param('id')} does not exist.`);
-    return c.json(only);
+  get('/api/2.0/sql/warehouses', nothing, () => ({ warehouses: [only] }));
+  get('/api/2.0/sql/warehouses/:id', z.object({ id: word }), ({ id }) => {
+    if (id !== only.id) throw missing(`SQL warehouse ${id} does not exist.`);
+    return only;
   });
-  app.get('/api/2.0/connector-service/feature-flags/:driver/:version', (c) => c.json({ flags: [] }));
-  app.post('/telemetry-ext', async (c) => {
-    const { protoLogs } = await bodyOf(c, z.object({ protoLogs: z.array(z.unknown()).default([]) }));
-    return c.json({ errors: [], numSuccess: 0, numProtoSuccess: protoLogs.length });
-  });
+  get('/api/2.0/connector-service/feature-flags/:driver/:version', nothing, () => ({ flags: [] }));
+  post('/telemetry-ext', z.object({ protoLogs: z.array(z.unknown()).default([]) }), ({ protoLogs }) => ({ errors: [], numSuccess: 0, numProtoSuccess: protoLogs.length }));
   return { app, setGrants, forget: (type, id) => acls.drop(`${type}-${id}`) };
 }

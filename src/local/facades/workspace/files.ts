@@ -5,7 +5,8 @@ import { Hono } from 'hono';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { openFolder, pathAfter, segmentsOf } from '../disk.ts';
-import { bodyOf, flag, invalid, missing, parsed, queryOf, refusal, word } from '../refusal.ts';
+import { invalid, jsonObject, missing, refusal } from '../refusal.ts';
+import { flag, parsed, routeTable, word } from '../routes.ts';
 import { fileType, fromJupyter, language, notebookLanguage, withTitleLine } from './notebook.ts';
 
 const onPath = z.object({ path: word });
@@ -45,60 +46,46 @@ export async function openFiles(stateDir: string, userName: string): Promise<{ a
     return put(file, content, overwrite);
   });
 
-  const app = new Hono();
-  app.get('/api/2.0/workspace/get-status', async (c) => {
-    const { path } = queryOf(c, onPath);
-    return c.json(await at(path, (file) => describe(file, path)));
-  });
-  app.get('/api/2.0/workspace/list', async (c) => {
-    const { path } = queryOf(c, onPath);
-    const objects = await at(path, async (file) => {
+  const { app, get, post } = routeTable('/api/2.0/workspace');
+  get('/get-status', onPath, ({ path }) => at(path, (file) => describe(file, path)));
+  get('/list', onPath, async ({ path }) => ({
+    objects: await at(path, async (file) => {
       const info = await describe(file, path);
       if (info.object_type !== 'DIRECTORY') return [info];
       const names = (await readdir(file)).sort();
       return (await Promise.all(names.map((name) => describe(join(file, name), `${path}/${name}`).catch(() => [])))).flat();
-    });
-    return c.json({ objects });
-  });
-  app.post('/api/2.0/workspace/mkdirs', async (c) => {
-    const { path } = await bodyOf(c, onPath);
-    await at(path, (file) => mkdir(file, { recursive: true }));
-    return c.json({});
-  });
-  app.post('/api/2.0/workspace/delete', async (c) => {
-    const { path, recursive } = await bodyOf(c, onPath.extend({ recursive: flag }));
+    }),
+  }));
+  post('/mkdirs', onPath, async ({ path }) => void (await at(path, (file) => mkdir(file, { recursive: true }))));
+  post('/delete', onPath.extend({ recursive: flag }), ({ path, recursive }) => {
     if (kept.some((folder) => fileOf(folder) === fileOf(path))) throw invalid(`Folder (${path}) cannot be deleted.`);
-    await at(path, async (file) => {
+    return at(path, async (file) => {
       if (!(await stat(file)).isDirectory()) return unlink(file);
       return recursive ? sweep(file) : rmdir(file);
     });
-    return c.json({});
   });
-  app.post('/api/2.0/workspace/import', async (c) => {
+  get('/export', onPath.extend({ format: z.enum(['SOURCE', 'AUTO', 'RAW']).optional(), direct_download: flag }), async ({ path, direct_download: direct }, c) => {
+    const { info, content } = await at(path, async (file) => ({ info: await describe(file, path), content: (await stat(file)).isFile() ? await readFile(file) : undefined }));
+    if (content === undefined) throw invalid(`Path (${path}) is a folder: only notebooks and files can be exported here.`);
+    return direct ? c.body(new Uint8Array(content), 200, { 'content-type': 'application/octet-stream' }) : { content: content.toString('base64'), file_type: fileType(info) };
+  });
+  app.post('/import', async (c) => {
     const object = asObject(await uploadOf(c));
     if (!(await write(object))) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${object.path}) already exists.`);
     return c.json({});
   });
-  app.post(`${importFile}*`, async (c) => {
-    const { overwrite } = queryOf(c, z.object({ overwrite: flag }));
-    const object = asObject({ path: pathAfter(importFile, c.req.url), content: Buffer.from(await c.req.arrayBuffer()), overwrite, format: 'AUTO' });
+  const whole = new Hono().post(`${importFile}*`, async (c) => {
+    const object = asObject({ path: pathAfter(importFile, c.req.url), content: Buffer.from(await c.req.arrayBuffer()), overwrite: c.req.query('overwrite') === 'true', format: 'AUTO' });
     if (await write(object)) return c.json({});
     // The CLI tells a file (409) from a notebook (400, by this sentence).
     if (notebookLanguage(object.content)) throw refusal(400, 'RESOURCE_ALREADY_EXISTS', `Path (${object.path}) already exists.`);
     throw refusal(409, 'RESOURCE_ALREADY_EXISTS', `Node with name ${object.path} already exists. Please pass overwrite=true to update it.`);
   });
-  app.get('/api/2.0/workspace/export', async (c) => {
-    const { path, direct_download: direct } = queryOf(c, onPath.extend({ format: z.enum(['SOURCE', 'AUTO', 'RAW']).optional(), direct_download: flag }));
-    const { info, content } = await at(path, async (file) => ({ info: await describe(file, path), content: (await stat(file)).isFile() ? await readFile(file) : undefined }));
-    if (content === undefined) throw invalid(`Path (${path}) is a folder: only notebooks and files can be exported here.`);
-    if (direct) return c.body(new Uint8Array(content), 200, { 'content-type': 'application/octet-stream' });
-    return c.json({ content: content.toString('base64'), file_type: fileType(info) });
-  });
-  return { app, fileOf };
+  return { app: whole.route('/', app), fileOf };
 }
 
 async function uploadOf(c: Context): Promise<Upload> {
-  if (!c.req.header('content-type')?.startsWith('multipart/form-data')) return bodyOf(c, upload);
+  if (!c.req.header('content-type')?.startsWith('multipart/form-data')) return parsed(upload, jsonObject(await c.req.text()));
   const form = await c.req.parseBody().catch(() => { throw refusal(400, 'MALFORMED_REQUEST', 'the multipart body cannot be read'); });
   const content = form.content instanceof File ? Buffer.from(await form.content.arrayBuffer()) : Buffer.from(String(form.content ?? ''));
   return parsed(upload, { ...form, content });

@@ -1,6 +1,7 @@
 import { basename, extname } from 'node:path';
 import { z } from 'zod';
-import { invalid, parsed } from '../refusal.ts';
+import { invalid } from '../refusal.ts';
+import { parsed } from '../routes.ts';
 
 const marks = { PYTHON: ['#', 'py'], SQL: ['--', 'sql'], SCALA: ['//', 'scala'], R: ['#', 'r'] } as const;
 const title = 'Databricks notebook source';

@@ -6,7 +6,8 @@ import type { ReadableStream } from 'node:stream/web';
 import { Hono } from 'hono';
 import { z } from 'zod';
 import { openFolder, pathAfter, segmentsOf } from '../disk.ts';
-import { missing, queryOf, refusal, word } from '../refusal.ts';
+import { missing, refusal } from '../refusal.ts';
+import { routeTable, word } from '../routes.ts';
 
 const files = '/api/2.0/fs/files/';
 const directories = '/api/2.0/fs/directories/';
@@ -37,12 +38,12 @@ export async function volumeRoutes(volumesDir: string): Promise<Hono> {
     const path = pathAfter(directories, c.req.url);
     return c.json({ contents: await at(path, (folder) => entriesOf(folder, path)) });
   });
-  app.get('/api/2.0/dbfs/list', async (c) => {
-    const path = queryOf(c, z.object({ path: word })).path.replace(/^dbfs:/, '');
+  const dbfs = routeTable('/api/2.0/dbfs');
+  dbfs.get('/list', z.object({ path: word.transform((path) => path.replace(/^dbfs:/, '')) }), async ({ path }) => {
     const entries = await at(path, (folder) => entriesOf(folder, path));
-    return c.json({ files: entries.map((entry) => ({ path: entry.path, is_dir: entry.is_directory, file_size: entry.file_size ?? 0, modification_time: entry.last_modified })) });
+    return { files: entries.map((entry) => ({ path: entry.path, is_dir: entry.is_directory, file_size: entry.file_size ?? 0, modification_time: entry.last_modified })) };
   });
-  return app;
+  return app.route('/', dbfs.app);
 }
 
 async function entriesOf(folder: string, path: string) {
