@@ -74,6 +74,7 @@ export async function startKafka(options: KafkaOptions): Promise<Kafka> {
     lockUser: (name) => admin((it) => lockScramUser(it, name)),
     reconfigure: async (properties) => {
       for (const [index, broker] of brokers.entries()) {
+        options.signal?.throwIfAborted();
         await prepare({ ...options, properties }, index + 1);
         await broker.restart();
       }

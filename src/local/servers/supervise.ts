@@ -19,7 +19,7 @@ export type Supervised = {
   alive(): boolean;
   /** Resolves only if it cannot be kept alive, with why. */
   failed: Promise<Failure>;
-  /** Ends it and resolves when it is back; rejects if it cannot be kept alive. */
+  /** Ends it and resolves when it is back; rejects if it cannot be kept alive or is stopped. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 };
@@ -68,7 +68,7 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
     restart: async () => {
       const back = next.promise;
       await current.stop();
-      const failure = await Promise.race([back, failed.promise]);
+      const failure = await Promise.race([back, failed.promise, watching.then(() => new Error(`${options.name} was stopped`))]);
       if (failure) throw failure;
     },
     stop: async () => {

@@ -77,10 +77,10 @@ export async function openClusters(options: ClustersOptions): Promise<Clusters> 
     throw bad(`The cluster is in state ${cluster.state}; this operation needs state ${states.join(' or ')}.`, 'clusterArn');
   }
 
-  async function start({ arn, slots, kafkaId: clusterId, wanted }: ClusterRecord): Promise<void> {
+  async function start({ arn, slots, kafkaId: clusterId, provisioned }: ClusterRecord): Promise<void> {
     const brokers = slots.map((slot) => ports[slot] as BrokerPorts);
     for (const port of brokers.flatMap(({ clients, internal, controller }) => [clients, internal, controller])) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
-    const started = await startKafka({ ...options, properties: propertiesOf(wanted.configurationInfo), signal: closing, stateDir: folderOf(arn), clusterId, brokers });
+    const started = await startKafka({ ...options, properties: propertiesOf(provisioned.configurationInfo), signal: closing, stateDir: folderOf(arn), clusterId, brokers });
     running.set(arn, started);
     change(arn, { state: 'ACTIVE', stateInfo: undefined });
     void started.failed.then((failure) => fail(arn, failure));
@@ -131,21 +131,21 @@ export async function openClusters(options: ClustersOptions): Promise<Clusters> 
     kafka,
     closing,
     stop,
-    create({ clusterName: name, tags }, wanted) {
+    create({ clusterName: name, tags }, provisioned) {
       if ([...records.values()].some((other) => other.name === name)) throw mskError('ConflictException', `A resource already exists with the name ${name}.`, 'clusterName');
-      propertiesOf(wanted.configurationInfo);
+      propertiesOf(provisioned.configurationInfo);
       const arn = `${options.arnPrefix}:cluster/${name}/${randomUUID()}-1`;
       const identity = { arn, name, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: newVersion() };
-      const cluster = records.save({ ...identity, tags, wanted, state: 'CREATING', slots: freeSlots(wanted.numberOfBrokerNodes), scramSecrets: [] });
+      const cluster = records.save({ ...identity, tags, provisioned, state: 'CREATING', slots: freeSlots(provisioned.numberOfBrokerNodes), scramSecrets: [] });
       inBackground(arn, start(cluster));
       return cluster;
     },
     reconfigure(cluster, configurationInfo) {
-      const { arn, wanted } = cluster;
+      const { arn, provisioned } = cluster;
       const [brokers, properties] = [kafka(cluster), configurations.propertiesOf(configurationInfo)];
       change(arn, { state: 'UPDATING' });
       // Kept when the brokers have it: a platform that is killed before this starts them with the old one.
-      inBackground(arn, brokers.reconfigure(properties).then(() => change(arn, { state: 'ACTIVE', wanted: { ...wanted, configurationInfo }, currentVersion: newVersion() })));
+      inBackground(arn, brokers.reconfigure(properties).then(() => change(arn, { state: 'ACTIVE', provisioned: { ...provisioned, configurationInfo }, currentVersion: newVersion() })));
     },
     remove(cluster) {
       if (cluster.state === 'DELETING') return;

@@ -40,7 +40,7 @@ export async function createMsk(options: MskOptions): Promise<Facade> {
   });
   app.route('/', clusterRoutes(clusters));
   app.route('/', scramRoutes(clusters, readLogin));
-  app.route('/', configurations.routes((arn) => clusters.all().some((cluster) => cluster.wanted.configurationInfo?.arn === arn)));
+  app.route('/', configurations.routes((arn) => clusters.all().some((cluster) => cluster.provisioned.configurationInfo?.arn === arn)));
   const following = followRotations(clusters, readLogin, options.log);
   return { app, stop: async () => void (await Promise.all([clusters.stop(), following])) };
 }
@@ -49,7 +49,7 @@ function clusterRoutes(clusters: Clusters): Hono {
   const { app, get, post, put, delete: remove } = routeTable('/', msk);
   const filters = paging.extend({ clusterNameFilter: z.string().default(''), clusterTypeFilter: z.string().default('PROVISIONED') });
   for (const [path, describe, asked] of [['/api/v2/clusters', describeV2, z.object({ provisioned: wanted })], ['/v1/clusters', describeV1, wanted.transform((provisioned) => ({ provisioned }))]] as const) {
-    post(path, z.intersection(named.loose(), asked), ({ clusterName, tags, provisioned }) => {
+    post(path, z.intersection(named, asked), ({ clusterName, tags, provisioned }) => {
       const { arn, state } = clusters.create({ clusterName, tags }, provisioned);
       return { clusterArn: arn, clusterName, state };
     });

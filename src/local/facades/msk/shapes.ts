@@ -39,15 +39,15 @@ export type ClusterRecord = {
   /** The brokers' places among the platform's ports, the first broker first. */
   slots: number[];
   /** As it was asked for, with MSK's defaults filled in. */
-  wanted: Wanted;
+  provisioned: Wanted;
   tags: Record<string, string>;
   /** `version` is of the secret's value that the brokers have. */
   scramSecrets: { arn: string; username: string; version: string }[];
 };
 
 /** True if the cluster was created with SASL/SCRAM: without it there is no bootstrap string and no association. */
-export function hasScram({ wanted }: ClusterRecord): boolean {
-  return wanted.clientAuthentication?.sasl?.scram?.enabled === true;
+export function hasScram({ provisioned }: ClusterRecord): boolean {
+  return provisioned.clientAuthentication?.sasl?.scram?.enabled === true;
 }
 
 /** `clusterInfo` of the V1 calls. */
@@ -57,8 +57,8 @@ export function describeV1(cluster: ClusterRecord): Record<string, unknown> {
 }
 
 /** `clusterInfo` of the V2 calls. */
-export function describeV2({ arn: clusterArn, name: clusterName, state, stateInfo, creationTime, currentVersion, tags, wanted }: ClusterRecord) {
-  const { kafkaVersion, configurationInfo: info, clusterName: _name, tags: _tags, ...kept } = wanted;
+export function describeV2({ arn: clusterArn, name: clusterName, state, stateInfo, creationTime, currentVersion, tags, ...cluster }: ClusterRecord) {
+  const { kafkaVersion, configurationInfo: info, clusterName: _name, tags: _tags, ...kept } = cluster.provisioned;
   const provisioned = { ...kept, currentBrokerSoftwareInfo: { kafkaVersion, configurationArn: info?.arn, configurationRevision: info?.revision } };
   return { clusterArn, clusterName, clusterType: 'PROVISIONED', state, stateInfo, creationTime, currentVersion, tags, provisioned };
 }
