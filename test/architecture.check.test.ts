@@ -28,7 +28,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   input: { ours: /^(traffic|poll\.ts|errors\.ts)/, packages: /^csv-parse$/ },
   local: {
     ours: /^(errors|poll)\.ts$/,
-    packages: /^(hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|reflect-metadata|@databricks\/sql|thrift|apache-arrow)/,
+    packages: /^(hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|reflect-metadata|@databricks\/sql|thrift|apache-arrow|zod$)/,
   },
 };
 

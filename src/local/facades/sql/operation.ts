@@ -1,24 +1,26 @@
 import { pause } from '../../../poll.ts';
-import { firstBigint, readableByDrivers, splitIpc, type ArrowTypes } from './projection.ts';
-import type { Execution, Relation, SparkSession } from './spark-connect.ts';
-import { asSqlFailure, sqlFailure, type SqlFailure } from './spark-errors.ts';
+import { firstBigint, splitIpc } from '../../spark-connect/arrow.ts';
+import type { Execution, Message, Relation, SparkSession } from '../../spark-connect/client.ts';
+import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
+import { boundStatement, type Parameter } from './parameters.ts';
 import { columnsOf, type Column } from './types.ts';
 
 export type OperationState = 'RUNNING' | 'FINISHED' | 'CANCELED' | 'TIMEDOUT' | 'ERROR';
-export type Page = {
-  startRow: number;
-  hasMore: boolean;
-  /** Arrow IPC messages without schema and end mark, or the rows themselves where no engine was asked. */
-  batches?: { batch: Buffer; rowCount: number }[];
-  rows?: unknown[][];
-};
+/** Arrow IPC messages without schema and end mark. */
+export type Batch = { batch: Buffer; rowCount: number };
+export type Page = { startRow: number; batches: Batch[]; rows: number; hasMore: boolean };
 
-/** A statement from its start until it is closed. */
+/** What is to run, and in which session. A command runs once, before its rows are asked for. */
+export type Prepared = { session: SparkSession; input: Relation; isCommand: boolean };
+/** How a protocol wants the rows of a result. */
+export type Shape = (relation: Relation, columns: Column[]) => Relation;
+
+/** A statement, or a question about metadata, from its start until it is closed. */
 export type Operation = {
   state: OperationState;
   failure?: SqlFailure;
   columns: Column[];
-  /** Arrow's schema message; absent for rows. */
+  /** Arrow's schema message; absent while nothing has come. */
   arrowSchema?: Buffer;
   modifiedRows?: number;
   startedAt: number;
@@ -29,38 +31,40 @@ export type Operation = {
   stop(state: 'CANCELED' | 'TIMEDOUT'): Promise<void>;
 };
 
-type Batch = { batch: Buffer; rowCount: number };
+// Begins like this only what changes nothing.
+const QUERY = /^\s*(?:select|values)\b/i;
 
-/** Starts a statement; `prepare` binds its parameters. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
-export function startOperation(session: SparkSession, prepare: () => Promise<Relation>, native: ArrowTypes): Operation {
+/** A statement with its parameters, to be run in a session. */
+export function prepared(session: SparkSession, statement: string, parameters: Parameter[]): Prepared {
+  return { session, input: boundStatement(statement, parameters), isCommand: !QUERY.test(statement) };
+}
+
+/** Starts what `prepare` gives. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
+export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): Operation {
   let execution: Execution | undefined;
   let ahead: Batch | undefined;
   let startRow = 0;
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(): Promise<void> {
-    const relation = await prepare();
-    execution = open(relation);
-    operation.columns = await readColumns(execution);
-    const readable = readableByDrivers(relation, operation.columns, native);
-    if (readable) {
-      // Nothing has run yet: Spark tells the schema of a query before it starts it.
-      await execution.responses.return();
-      execution = open(readable);
-    }
-    ahead = await nextBatch(execution);
-    if (ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = affectedRows(ahead, operation);
+    const { session, input, isCommand } = await prepare();
+    const relation = isCommand ? await commandResult(execute(session, { command: { sql_command: { input } } })) : input;
+    operation.columns = columnsOf(await session.schema(relation));
+    execute(session, { root: shape(relation, operation.columns) });
+    ahead = await nextBatch();
+    if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(operation.arrowSchema!, ahead.batch));
     if (operation.state === 'RUNNING') operation.state = 'FINISHED';
   }
 
-  function open(root: Relation): Execution {
+  /** What was stopped asks nothing more. */
+  function execute(session: SparkSession, plan: Message): Execution {
     if (operation.state !== 'RUNNING') throw stopped(operation.state);
-    return session.execute({ root });
+    return (execution = session.execute(plan));
   }
 
-  async function nextBatch({ responses }: Execution): Promise<Batch | undefined> {
+  async function nextBatch(): Promise<Batch | undefined> {
     for (;;) {
-      const { value: response } = await responses.next();
+      const response = (await execution?.responses.next())?.value;
       if (!response) {
         execution = undefined; // nothing of it is left in Spark
         return undefined;
@@ -75,20 +79,20 @@ export function startOperation(session: SparkSession, prepare: () => Promise<Rel
   async function take(maxRows: number, maxBytes: number): Promise<Page> {
     await operation.settled;
     if (operation.state !== 'FINISHED') throw operation.failure ?? stopped(operation.state);
-    const page = { startRow, batches: [] as Batch[] };
-    let [rows, bytes] = [0, 0];
+    const page: Page = { startRow, batches: [], rows: 0, hasMore: false };
+    let bytes = 0;
     try {
-      while (ahead && (rows === 0 || (rows + ahead.rowCount <= maxRows && bytes + ahead.batch.length <= maxBytes))) {
+      while (ahead && (page.rows === 0 || (page.rows + ahead.rowCount <= maxRows && bytes + ahead.batch.length <= maxBytes))) {
         page.batches.push(ahead);
-        rows += ahead.rowCount;
+        page.rows += ahead.rowCount;
         bytes += ahead.batch.length;
-        ahead = await nextBatch(execution!);
+        ahead = await nextBatch();
       }
     } catch (error) {
       fail(error);
       throw operation.failure ?? stopped(operation.state);
     }
-    startRow += rows;
+    startRow += page.rows;
     return { ...page, hasMore: ahead !== undefined };
   }
 
@@ -112,53 +116,30 @@ export function startOperation(session: SparkSession, prepare: () => Promise<Rel
       if (operation.state !== 'RUNNING' && operation.state !== 'FINISHED') return;
       operation.state = state;
       ahead = undefined;
-      if (!execution) return;
       // Waiting for the generator first would wait for rows that may never come.
-      await execution.interrupt().catch(() => {});
-      await execution.responses.return().catch(() => {});
+      await execution?.interrupt().catch(() => {});
+      await execution?.responses.return().catch(() => {});
     },
   };
   operation.settled = begin().catch(fail);
   return operation;
 }
 
-/** An operation whose rows are known: what the metadata calls answer. */
-export function finishedOperation(columns: Column[], rows: unknown[][]): Operation {
-  let at = 0;
-  return {
-    state: 'FINISHED',
-    columns,
-    startedAt: Date.now(),
-    settled: Promise.resolve(),
-    fetch: async (maxRows) => {
-      const page = { startRow: at, rows: rows.slice(at, at + maxRows) };
-      at += page.rows.length;
-      return { ...page, hasMore: at < rows.length };
-    },
-    stop: async () => {},
-  };
-}
-
 /** True when `settled` resolves within the time. */
 export async function settledWithin(settled: Promise<void>, milliseconds: number): Promise<boolean> {
   const timer = new AbortController();
   const late = pause(milliseconds, timer.signal).then(() => false, () => false);
-  const inTime = await Promise.race([settled.then(() => true), late]);
+  const isInTime = await Promise.race([settled.then(() => true), late]);
   timer.abort();
-  return inTime;
+  return isInTime;
 }
 
-async function readColumns({ responses }: Execution): Promise<Column[]> {
-  for (;;) {
-    const { value: response } = await responses.next();
-    if (!response) throw sqlFailure('INTERNAL_ERROR', 'XX000', 'Spark answered without a schema');
-    if (response.schema) return columnsOf(response.schema.struct);
-  }
-}
-
-function affectedRows({ batch }: Batch, { arrowSchema }: Operation): number | undefined {
-  const count = firstBigint(Buffer.concat([arrowSchema!, batch]));
-  return count === undefined ? undefined : Number(count);
+/** A command's rows, or the query itself where it was one after all. */
+async function commandResult({ responses }: Execution): Promise<Relation> {
+  let relation: Relation | undefined;
+  for await (const response of responses) relation ??= response.sql_command_result?.relation;
+  if (!relation) throw sqlFailure('INTERNAL_ERROR', 'XX000', 'Spark answered a statement without a result');
+  return relation;
 }
 
 function stopped(state: OperationState): SqlFailure {
