@@ -17,6 +17,7 @@ import { startElasticsearch } from './servers/elasticsearch.ts';
 import { startSpark } from './servers/spark.ts';
 import { supervise } from './servers/supervise.ts';
 import { connectSpark, type SparkConnect } from './spark-connect/client.ts';
+import { run } from './spark-connect/rows.ts';
 import { startTogether, type Part, type StartProgress } from './together.ts';
 
 export type EnginesOptions = {
@@ -110,7 +111,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
 async function warmUp(spark: SparkConnect): Promise<void> {
   const session = spark.openSession();
   try {
-    for await (const _ of session.execute({ root: { sql: { query: 'SHOW SCHEMAS' } } }).responses);
+    await run(session, { sql: { query: 'SHOW SCHEMAS' } });
   } finally {
     await session.release();
   }

@@ -1,5 +1,5 @@
-import { textColumn, splitIpc } from '../../spark-connect/arrow.ts';
 import type { Message, Relation, SparkSession } from '../../spark-connect/client.ts';
+import { collect } from '../../spark-connect/rows.ts';
 import { CATALOGS, quoted, SESSION_CATALOG, sparkCatalog } from './session.ts';
 import { ALL_TYPES, columnsOf, decimalOf, namesOf, typeText, type Column } from './types.ts';
 
@@ -8,7 +8,7 @@ export type MetadataRequest = { catalogName?: string; schemaName?: string; table
 type Question = {
   /** `TOperationType` of TCLIService. */
   operationType: number;
-  /** The answer, which Spark is to compute: from its catalog where that has it in JDBC's form. */
+  /** Spark's catalog in JDBC's words, as a relation for Spark to give their types. */
   answer(session: SparkSession, request: MetadataRequest): Relation | Promise<Relation>;
 };
 
@@ -24,7 +24,7 @@ const TYPES = `TYPE_NAME string, DATA_TYPE int, PRECISION int, LITERAL_PREFIX st
 export const METADATA: Record<string, Question> = {
   GetTypeInfo: { operationType: 1, answer: () => table(TYPES, ALL_TYPES.map(typeRow)) },
   GetCatalogs: { operationType: 2, answer: () => table('TABLE_CAT string', CATALOGS.map((TABLE_CAT) => ({ TABLE_CAT }))) },
-  GetSchemas: { operationType: 3, answer: (_session, request) => select(schemas(request), ['name as TABLE_SCHEM', `'${shownCatalog(request)}' as TABLE_CATALOG`]) },
+  GetSchemas: { operationType: 3, answer: async (session, request) => table('TABLE_SCHEM string, TABLE_CATALOG string', await schemas(session, request)) },
   GetTables: {
     operationType: 4,
     answer: async (session, request) => {
@@ -37,9 +37,11 @@ export const METADATA: Record<string, Question> = {
   GetColumns: { operationType: 6, answer: async (session, request) => like(table(COLUMNS, await columns(session, request)), 'COLUMN_NAME', request.columnName) },
   GetFunctions: {
     operationType: 7,
-    answer: (_session, request) => {
-      const found = like({ catalog: { list_functions: {} } }, 'name', request.functionName);
-      return select(found, ['catalog as FUNCTION_CAT', "array_join(namespace, '.') as FUNCTION_SCHEM", 'name as FUNCTION_NAME', 'description as REMARKS', '1 as FUNCTION_TYPE', 'className as SPECIFIC_NAME']);
+    answer: async (session, request) => {
+      type Found = { name: string; catalog?: string; namespace?: string[]; description?: string; className: string };
+      const found = await collect<Found>(session, like({ catalog: { list_functions: {} } }, 'name', request.functionName));
+      const rows = found.map(({ name, catalog, namespace, description, className }) => ({ FUNCTION_CAT: catalog, FUNCTION_SCHEM: namespace?.join('.'), FUNCTION_NAME: name, REMARKS: description, FUNCTION_TYPE: 1, SPECIFIC_NAME: className }));
+      return table('FUNCTION_CAT string, FUNCTION_SCHEM string, FUNCTION_NAME string, REMARKS string, FUNCTION_TYPE int, SPECIFIC_NAME string', rows);
     },
   },
   // Delta tables have no keys in open source: the declared columns, no rows.
@@ -51,20 +53,20 @@ function shownCatalog({ catalogName }: MetadataRequest): string | undefined {
   return isEverything(catalogName) ? SESSION_CATALOG : CATALOGS.find((name) => name === catalogName?.toLowerCase());
 }
 
-function schemas(request: MetadataRequest): Relation {
-  const found = like({ catalog: { list_databases: {} } }, 'name', request.schemaName);
-  return shownCatalog(request) === undefined ? { limit: { input: found, limit: 0 } } : found;
+async function schemas(session: SparkSession, request: MetadataRequest) {
+  const TABLE_CATALOG = shownCatalog(request);
+  if (TABLE_CATALOG === undefined) return [];
+  const found = await collect<{ name: string }>(session, like({ catalog: { list_databases: {} } }, 'name', request.schemaName));
+  return found.map(({ name }) => ({ TABLE_SCHEM: name, TABLE_CATALOG }));
 }
 
-type Table = { TABLE_CAT: string; TABLE_SCHEM: string; TABLE_NAME: string; TABLE_TYPE: string; REMARKS: string };
-
-async function tables(session: SparkSession, request: MetadataRequest): Promise<Table[]> {
-  const rows: Table[] = [];
-  for (const { name: TABLE_SCHEM } of await readRows<{ name: string }>(session, schemas(request))) {
-    const found = like({ catalog: { list_tables: { db_name: quoted(TABLE_SCHEM) } } }, 'name', request.tableName);
-    for (const { name, tableType, description, isTemporary } of await readRows<{ name: string; tableType?: string; description?: string; isTemporary: boolean }>(session, found)) {
-      if (!isTemporary) rows.push({ TABLE_CAT: shownCatalog(request)!, TABLE_SCHEM, TABLE_NAME: name, TABLE_TYPE: tableType ?? 'MANAGED', REMARKS: description ?? '' });
-    }
+async function tables(session: SparkSession, request: MetadataRequest) {
+  type Found = { name: string; tableType?: string; description?: string; isTemporary: boolean };
+  const rows = [];
+  for (const { TABLE_SCHEM, TABLE_CATALOG } of await schemas(session, request)) {
+    const found = await collect<Found>(session, like({ catalog: { list_tables: { db_name: quoted(TABLE_SCHEM) } } }, 'name', request.tableName));
+    const stored = found.filter(({ isTemporary }) => !isTemporary);
+    rows.push(...stored.map(({ name, tableType = 'MANAGED', description = '' }) => ({ TABLE_CAT: TABLE_CATALOG, TABLE_SCHEM, TABLE_NAME: name, TABLE_TYPE: tableType, REMARKS: description })));
   }
   return rows;
 }
@@ -118,25 +120,8 @@ function like(input: Relation, column: string, pattern: string | undefined): Rel
   return { filter: { input, condition: call('ilike', { unresolved_attribute: { unparsed_identifier: column } }, text(pattern!)) } };
 }
 
-/** Selects SQL expressions, none of which has a word of a client in it. */
-function select(input: Relation, expressions: string[]): Relation {
-  return { project: { input, expressions: expressions.map((expression) => ({ expression_string: { expression } })) } };
-}
-
 /** Rows that are known as a relation of the declared columns; what a row lacks is null. */
 function table(ddl: string, rows: object[]): Relation {
   const parsed = call('from_json', text(JSON.stringify(rows)), text(`array<struct<${ddl}>>`));
   return { project: { input: { range: { start: 0, end: 1, step: 1 } }, expressions: [call('inline', parsed)] } };
-}
-
-/** The rows of a small result; null cells are left out. */
-async function readRows<Row>(session: SparkSession, input: Relation): Promise<Row[]> {
-  const rows: Row[] = [];
-  for await (const { arrow_batch: batch } of session.execute({ root: select(input, ["concat(to_json(struct(*)), ',')"]) }).responses) {
-    if (!batch?.row_count) continue;
-    const { schema, batches } = splitIpc(batch.data);
-    const json = Buffer.from(textColumn(schema, batches).text).toString('utf8');
-    rows.push(...(JSON.parse(`[${json.slice(0, -1)}]`) as Row[]));
-  }
-  return rows;
 }

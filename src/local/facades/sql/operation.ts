@@ -1,13 +1,11 @@
 import { pause } from '../../../poll.ts';
-import { firstBigint, splitIpc } from '../../spark-connect/arrow.ts';
 import type { Execution, Message, Relation, SparkSession } from '../../spark-connect/client.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
+import { batchesOf, commandResult, firstBigint, type Batch } from '../../spark-connect/rows.ts';
 import { boundStatement, type Parameter } from './parameters.ts';
 import { columnsOf, type Column } from './types.ts';
 
 export type OperationState = 'RUNNING' | 'FINISHED' | 'CANCELED' | 'TIMEDOUT' | 'ERROR';
-/** Arrow IPC messages without schema and end mark. */
-export type Batch = { batch: Buffer; rowCount: number };
 export type Page = { startRow: number; batches: Batch[]; rows: number; hasMore: boolean };
 
 /** What is to run, and in which session. A command runs once, before its rows are asked for. */
@@ -42,6 +40,7 @@ export function prepared(session: SparkSession, statement: string, parameters: P
 /** Starts what `prepare` gives. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
 export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): Operation {
   let execution: Execution | undefined;
+  let batches: AsyncGenerator<Batch, void> | undefined;
   let ahead: Batch | undefined;
   let startRow = 0;
   let turn: Promise<unknown> = Promise.resolve();
@@ -50,9 +49,9 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
     const { session, input, isCommand } = await prepare();
     const relation = isCommand ? await commandResult(execute(session, { command: { sql_command: { input } } })) : input;
     operation.columns = columnsOf(await session.schema(relation));
-    execute(session, { root: shape(relation, operation.columns) });
+    batches = batchesOf(execute(session, { root: shape(relation, operation.columns) }));
     ahead = await nextBatch();
-    if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(operation.arrowSchema!, ahead.batch));
+    if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(ahead));
     if (operation.state === 'RUNNING') operation.state = 'FINISHED';
   }
 
@@ -62,17 +61,13 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
     return (execution = session.execute(plan));
   }
 
+  /** The next batch that has rows. */
   async function nextBatch(): Promise<Batch | undefined> {
     for (;;) {
-      const response = (await execution?.responses.next())?.value;
-      if (!response) {
-        execution = undefined; // nothing of it is left in Spark
-        return undefined;
-      }
-      if (!response.arrow_batch) continue;
-      const { schema, batches } = splitIpc(response.arrow_batch.data);
-      operation.arrowSchema ??= schema;
-      if (response.arrow_batch.row_count) return { batch: batches, rowCount: response.arrow_batch.row_count };
+      const batch = (await batches?.next())?.value ?? undefined;
+      operation.arrowSchema ??= batch?.schema;
+      if (!batch) execution = undefined; // nothing of it is left in Spark
+      if (!batch || batch.rowCount > 0) return batch;
     }
   }
 
@@ -118,7 +113,7 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
       ahead = undefined;
       // Waiting for the generator first would wait for rows that may never come.
       await execution?.interrupt().catch(() => {});
-      await execution?.responses.return().catch(() => {});
+      await batches?.return().catch(() => {});
     },
   };
   operation.settled = begin().catch(fail);
@@ -132,14 +127,6 @@ export async function settledWithin(settled: Promise<void>, milliseconds: number
   const isInTime = await Promise.race([settled.then(() => true), late]);
   timer.abort();
   return isInTime;
-}
-
-/** A command's rows, or the query itself where it was one after all. */
-async function commandResult({ responses }: Execution): Promise<Relation> {
-  let relation: Relation | undefined;
-  for await (const response of responses) relation ??= response.sql_command_result?.relation;
-  if (!relation) throw sqlFailure('INTERNAL_ERROR', 'XX000', 'Spark answered a statement without a result');
-  return relation;
 }
 
 function stopped(state: OperationState): SqlFailure {

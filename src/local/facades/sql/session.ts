@@ -1,4 +1,5 @@
-import type { Relation, SparkConnect, SparkSession } from '../../spark-connect/client.ts';
+import type { SparkConnect, SparkSession } from '../../spark-connect/client.ts';
+import { run } from '../../spark-connect/rows.ts';
 
 /** Spark's own catalog, and the names under which a workspace has it too. */
 export const SESSION_CATALOG = 'spark_catalog';
@@ -35,8 +36,8 @@ export async function openSqlSession(spark: SparkConnect, options: SessionOption
 
 /** What USE does, with names that are never SQL text. */
 export async function useNamespace(session: SparkSession, { catalog, schema }: SessionOptions): Promise<void> {
-  if (catalog) await drain(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(catalog) } } });
-  if (schema) await drain(session, { catalog: { set_current_database: { db_name: quoted(schema) } } });
+  if (catalog) await run(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(catalog) } } });
+  if (schema) await run(session, { catalog: { set_current_database: { db_name: quoted(schema) } } });
 }
 
 /** Sessions for one statement each; one that has only been read through is as good as new for the next statement. */
@@ -78,8 +79,4 @@ export function sparkCatalog(name: string): string {
 /** A name as SQL quotes it. */
 export function quoted(...parts: string[]): string {
   return parts.map((part) => `\`${part.replaceAll('`', '``')}\``).join('.');
-}
-
-async function drain(session: SparkSession, root: Relation): Promise<void> {
-  for await (const _response of session.execute({ root }).responses);
 }

@@ -1,62 +1,45 @@
-/** Things that clients name by a key; what nobody has used for a while goes by itself, and the idlest goes where one too many comes. */
+/** Things that clients name by a key. What nobody asked for in a while goes by itself; the oldest goes where one too many comes. */
 export type Shelf<T> = {
   /** False where it is full of things in use. */
   put(key: string, thing: T): boolean;
-  /** The thing, which counts as used now. */
   get(key: string): T | undefined;
   remove(key: string): Promise<void>;
-  /** Lets go of what has been idle for too long; also done every minute. */
-  sweep(): void;
-  /** Lets go of everything. */
+  /** Removes everything. */
   stop(): Promise<void>;
 };
 
-export type ShelfOptions<T> = {
-  idleMs: number;
-  most: number;
-  letGo(thing: T): Promise<void>;
-  /** What is in use is not idle, whenever it was asked for last. */
-  isInUse(thing: T): boolean;
-  now?: () => number;
-};
+/** What is in use stays, whenever it was asked for. */
+export type ShelfOptions<T> = { idleMs: number; most: number; isInUse(thing: T): boolean; letGo(thing: T): Promise<void> };
 
-const SWEEP_MS = 60_000;
-
-export function createShelf<T>({ idleMs, most, letGo, isInUse, now = Date.now }: ShelfOptions<T>): Shelf<T> {
-  // The idlest comes first.
-  const kept = new Map<string, { thing: T; usedAt: number }>();
-  const idlest = () => [...kept].find(([, { thing }]) => !isInUse(thing));
-  const timer = setInterval(() => shelf.sweep(), SWEEP_MS);
-  timer.unref();
-  const use = (key: string, thing: T) => {
-    kept.delete(key);
-    kept.set(key, { thing, usedAt: now() });
+export function createShelf<T>({ idleMs, most, isInUse, letGo }: ShelfOptions<T>): Shelf<T> {
+  const kept = new Map<string, { thing: T; idle: NodeJS.Timeout }>();
+  const expire = (key: string) => {
+    const { thing, idle } = kept.get(key)!;
+    if (isInUse(thing)) idle.refresh();
+    else void shelf.remove(key).catch(() => {});
   };
   const shelf: Shelf<T> = {
     put: (key, thing) => {
       if (kept.size >= most) {
-        const [idle] = idlest() ?? [];
-        if (idle === undefined) return false;
-        void shelf.remove(idle);
+        const [oldest] = [...kept].find(([, other]) => !isInUse(other.thing)) ?? [];
+        if (oldest === undefined) return false;
+        void shelf.remove(oldest).catch(() => {});
       }
-      use(key, thing);
+      kept.set(key, { thing, idle: setTimeout(expire, idleMs, key).unref() });
       return true;
     },
     get: (key) => {
-      const thing = kept.get(key)?.thing;
-      if (thing !== undefined) use(key, thing);
-      return thing;
+      const found = kept.get(key);
+      found?.idle.refresh();
+      return found?.thing;
     },
     remove: async (key) => {
       const found = kept.get(key);
+      clearTimeout(found?.idle);
       kept.delete(key);
       if (found) await letGo(found.thing);
     },
-    sweep: () => {
-      for (const [key, { thing, usedAt }] of kept) if (now() - usedAt > idleMs && !isInUse(thing)) void shelf.remove(key).catch(() => {});
-    },
     stop: async () => {
-      clearInterval(timer);
       await Promise.allSettled([...kept.keys()].map(shelf.remove));
     },
   };

@@ -1,9 +1,9 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { END_OF_STREAM, textColumn } from '../../spark-connect/arrow.ts';
 import type { Relation, SparkSession } from '../../spark-connect/client.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
-import { prepared, startOperation, type Batch, type Operation } from './operation.ts';
+import { collect, END_OF_STREAM, textColumn, type Batch } from '../../spark-connect/rows.ts';
+import { prepared, startOperation, type Operation } from './operation.ts';
 import { asJsonRows } from './projection.ts';
 import { useNamespace, type SessionPool } from './session.ts';
 import type { StatementRequest } from './statement-request.ts';
@@ -66,7 +66,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
         bytes += kept.bytes;
         if (request.disposition === 'INLINE' && bytes > MOST_INLINE_BYTES) throw tooLargeInline();
       }
-      if (rows === limit && used?.result) statement.isTruncated ||= await hasRow(used.session, { offset: { input: used.result, offset: limit } });
+      if (rows === limit && used?.result) statement.isTruncated ||= await hasRowAfter(limit, used.result, used.session);
       if (statement.state === 'RUNNING') statement.state = 'SUCCEEDED';
     } finally {
       const isUnchanged = statement.state === 'SUCCEEDED' && !used?.isCommand && !request.catalog && !request.schema;
@@ -78,11 +78,11 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
   /** As many rows as there is room for, in their wire form. */
   function cut(batches: Batch[], room: number): { data: Uint8Array[]; rows: number; bytes: number } {
     const kept = { data: [] as Uint8Array[], rows: 0, bytes: 0 };
-    for (const { batch, rowCount } of batches) {
+    for (const part of batches) {
       // Arrow is cut between batches only.
-      const { text, offsets } = isArrow ? { text: batch, offsets: Int32Array.of(0) } : textColumn(operation.arrowSchema!, batch);
+      const { text, offsets } = isArrow ? { text: part.batch, offsets: Int32Array.of(0) } : textColumn(part);
       const isWhole = kept.bytes + text.length <= room;
-      const rows = isWhole ? rowCount : offsets.findLastIndex((end) => kept.bytes + end <= room);
+      const rows = isWhole ? part.rowCount : offsets.findLastIndex((end) => kept.bytes + end <= room);
       const data = isWhole ? text : text.subarray(0, offsets[rows]);
       kept.data.push(data);
       kept.rows += rows;
@@ -129,9 +129,9 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
   return statement;
 }
 
-async function hasRow(session: SparkSession, root: Relation): Promise<boolean> {
-  for await (const { arrow_batch: batch } of session.execute({ root: { limit: { input: root, limit: 1 } } }).responses) if (batch?.row_count) return true;
-  return false;
+async function hasRowAfter(offset: number, input: Relation, session: SparkSession): Promise<boolean> {
+  const next = { limit: { input: { offset: { input, offset } }, limit: 1 } };
+  return (await collect(session, { project: { input: next, expressions: [{ literal: { boolean: true } }] } })).length > 0;
 }
 
 function tooLargeInline(): SqlFailure {

@@ -8,35 +8,24 @@ import { createShelf } from './shelf.ts';
 type Session = { key: string; spark: SparkSession; operations: Set<string> };
 type Running = { key: string; operation: Operation; session: Session };
 
-/** Sessions and their operations by the handles that clients have of them. */
-export type Handles = {
-  addSession(spark: SparkSession): TSessionHandle;
-  /** Throws INVALID_HANDLE, as all do that take a handle. */
-  session(handle: TSessionHandle): SparkSession;
-  closeSession(handle: TSessionHandle): Promise<void>;
-  addOperation(handle: TSessionHandle, operation: Operation, operationType: number): TOperationHandle;
-  operation(handle: TOperationHandle): Operation;
-  closeOperation(handle: TOperationHandle): Promise<void>;
-  sweep(): void;
-  stop(): Promise<void>;
-};
-
 const SESSIONS = { idleMs: 60 * 60_000, most: 1_000 };
 const OPERATIONS = { idleMs: 15 * 60_000, most: 2_000 };
 
-export function createHandles(now = Date.now): Handles {
+/** Sessions and their operations by the handles that clients have of them; one that is unknown throws INVALID_HANDLE. */
+export type Handles = ReturnType<typeof createHandles>;
+
+export function createHandles() {
   const operations = createShelf<Running>({
     ...OPERATIONS,
-    now,
     isInUse: ({ operation }) => operation.state === 'RUNNING',
     letGo: async ({ key, operation, session }) => {
       session.operations.delete(key);
+      sessions.get(session.key); // used until now
       await operation.stop('CANCELED');
     },
   });
   const sessions = createShelf<Session>({
     ...SESSIONS,
-    now,
     isInUse: (session) => session.operations.size > 0,
     letGo: async (session) => {
       for (const key of session.operations) void operations.remove(key);
@@ -44,21 +33,17 @@ export function createHandles(now = Date.now): Handles {
     },
   });
   const sessionOf = (handle: TSessionHandle) => sessions.get(keyOf(handle?.sessionId)) ?? invalid('session');
-  const runningOf = (handle: TOperationHandle) => {
-    const running = operations.get(keyOf(handle?.operationId)) ?? invalid('operation');
-    sessions.get(running.session.key); // used as well
-    return running;
-  };
+  const runningOf = (handle: TOperationHandle) => operations.get(keyOf(handle?.operationId)) ?? invalid('operation');
   return {
-    addSession: (spark) => {
+    addSession: (spark: SparkSession): TSessionHandle => {
       const sessionId = newIdentifier();
       const key = keyOf(sessionId);
       if (!sessions.put(key, { key, spark, operations: new Set() })) throw sqlFailure('TOO_MANY_SESSIONS', '53300', 'Too many sessions are open; close some.');
       return { sessionId };
     },
-    session: (handle) => sessionOf(handle).spark,
-    closeSession: (handle) => sessions.remove(sessionOf(handle).key),
-    addOperation: (handle, operation, operationType) => {
+    session: (handle: TSessionHandle) => sessionOf(handle).spark,
+    closeSession: (handle: TSessionHandle) => sessions.remove(sessionOf(handle).key),
+    addOperation: (handle: TSessionHandle, operation: Operation, operationType: number): TOperationHandle => {
       const session = sessionOf(handle);
       const operationId = newIdentifier();
       const key = keyOf(operationId);
@@ -69,16 +54,9 @@ export function createHandles(now = Date.now): Handles {
       session.operations.add(key);
       return { operationId, operationType, hasResultSet: true };
     },
-    operation: (handle) => runningOf(handle).operation,
-    closeOperation: (handle) => operations.remove(runningOf(handle).key),
-    sweep: () => {
-      operations.sweep();
-      sessions.sweep();
-    },
-    stop: async () => {
-      await sessions.stop();
-      await operations.stop();
-    },
+    operation: (handle: TOperationHandle) => runningOf(handle).operation,
+    closeOperation: (handle: TOperationHandle) => operations.remove(runningOf(handle).key),
+    stop: sessions.stop,
   };
 }
 
