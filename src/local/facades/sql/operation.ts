@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { pause } from '../../../poll.ts';
 import type { Execution, Message, Relation, SparkSession } from '../../spark-connect/client.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
@@ -29,6 +30,8 @@ export type Operation = {
   stop(state: 'CANCELED' | 'TIMEDOUT'): Promise<void>;
 };
 
+// The next page comes out of Spark while the client decodes the last.
+const BATCHES_AHEAD = 2;
 // Begins like this only what changes nothing.
 const QUERY = /^\s*(?:select|values)\b/i;
 
@@ -40,7 +43,7 @@ export function prepared(session: SparkSession, statement: string, parameters: P
 /** Starts what `prepare` gives. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
 export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): Operation {
   let execution: Execution | undefined;
-  let batches: AsyncGenerator<Batch, void> | undefined;
+  let batches: AsyncIterator<Batch> | undefined;
   let ahead: Batch | undefined;
   let startRow = 0;
   let turn: Promise<unknown> = Promise.resolve();
@@ -49,7 +52,8 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
     const { session, input, isCommand } = await prepare();
     const relation = isCommand ? await commandResult(execute(session, { command: { sql_command: { input } } })) : input;
     operation.columns = columnsOf(await session.schema(relation));
-    batches = batchesOf(execute(session, { root: shape(relation, operation.columns) }));
+    const stream = Readable.from(batchesOf(execute(session, { root: shape(relation, operation.columns) })), { highWaterMark: BATCHES_AHEAD });
+    batches = stream[Symbol.asyncIterator]();
     ahead = await nextBatch();
     if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(ahead));
     if (operation.state === 'RUNNING') operation.state = 'FINISHED';
@@ -113,7 +117,7 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
       ahead = undefined;
       // Waiting for the generator first would wait for rows that may never come.
       await execution?.interrupt().catch(() => {});
-      await batches?.return().catch(() => {});
+      await batches?.return?.().catch(() => {});
     },
   };
   operation.settled = begin().catch(fail);

@@ -39,9 +39,10 @@ function answered(call: Call): Call {
 function sessionCalls(spark: SparkConnect, handles: Handles): Record<string, Call> {
   return {
     OpenSession: async (request: T.TOpenSessionReq) => {
-      const { catalogName = SESSION_CATALOG, schemaName = 'default' } = request.initialNamespace ?? {};
-      const session = await openSqlSession(spark, { settings: request.configuration, catalog: request.initialNamespace?.catalogName, schema: request.initialNamespace?.schemaName });
-      const facts = { serverProtocolVersion: PROTOCOL_VERSION, configuration: {}, canUseMultipleCatalogs: true, initialNamespace: { catalogName, schemaName } };
+      const { catalogName: catalog, schemaName: schema } = request.initialNamespace ?? {};
+      const session = await openSqlSession(spark, { settings: request.configuration, catalog, schema });
+      const initialNamespace = { catalogName: catalog ?? SESSION_CATALOG, schemaName: schema ?? 'default' };
+      const facts = { serverProtocolVersion: PROTOCOL_VERSION, configuration: {}, canUseMultipleCatalogs: true, initialNamespace };
       return { status: statusOf(), sessionHandle: handles.addSession(session), ...facts };
     },
     CloseSession: async (request: T.TCloseSessionReq) => {

@@ -28,7 +28,7 @@ export function createHandles() {
     ...SESSIONS,
     isInUse: (session) => session.operations.size > 0,
     letGo: async (session) => {
-      for (const key of session.operations) void operations.remove(key);
+      await Promise.all([...session.operations].map(operations.remove));
       await session.spark.release();
     },
   });
@@ -38,7 +38,10 @@ export function createHandles() {
     addSession: (spark: SparkSession): TSessionHandle => {
       const sessionId = newIdentifier();
       const key = keyOf(sessionId);
-      if (!sessions.put(key, { key, spark, operations: new Set() })) throw sqlFailure('TOO_MANY_SESSIONS', '53300', 'Too many sessions are open; close some.');
+      if (!sessions.put(key, { key, spark, operations: new Set() })) {
+        void spark.release().catch(() => {});
+        throw sqlFailure('TOO_MANY_SESSIONS', '53300', 'Too many sessions are open; close some.');
+      }
       return { sessionId };
     },
     session: (handle: TSessionHandle) => sessionOf(handle).spark,

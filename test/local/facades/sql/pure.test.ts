@@ -99,7 +99,7 @@ describe('parameters', () => {
 describe('what nobody uses', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
-  const minutes = (count: number) => vi.advanceTimersByTime(count * 60_000);
+  const minutes = (count: number) => vi.advanceTimersByTimeAsync(count * 60_000);
   const code = (call: () => unknown) => {
     try {
       call();
@@ -128,7 +128,7 @@ describe('what nobody uses', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('goes in Spark, too: operations after 15 minutes, sessions an hour after their last operation', () => {
+  it('goes in Spark, too: operations after 15 minutes, sessions an hour after their last operation', async () => {
     const told: string[] = [];
     const spark = { release: async () => void told.push('released') } as SparkSession;
     const operation = (state: Operation['state']) => ({ state, stop: async (why: string) => void told.push(`${state} ${why}`) }) as Operation;
@@ -137,18 +137,18 @@ describe('what nobody uses', () => {
     const [fetched, running] = [operation('FINISHED'), operation('RUNNING')];
     const opened = handles.addOperation(session, fetched, 0);
     const busy = handles.addOperation(session, running, 0);
-    minutes(10);
+    await minutes(10);
     expect(handles.operation(opened)).toBe(fetched);
-    minutes(10);
+    await minutes(10);
     expect(told).toEqual([]);
-    minutes(6);
+    await minutes(6);
     expect([told, code(() => handles.operation(opened))]).toEqual([['FINISHED CANCELED'], 'INVALID_HANDLE']);
-    minutes(200);
+    await minutes(200);
     expect(handles.operation(busy)).toBe(running);
     void handles.closeOperation(busy);
-    minutes(59);
+    await minutes(59);
     expect(told).toEqual(['FINISHED CANCELED', 'RUNNING CANCELED']);
-    minutes(2);
+    await minutes(2);
     expect([told.at(-1), code(() => handles.session(session))]).toEqual(['released', 'INVALID_HANDLE']);
     expect(vi.getTimerCount()).toBe(0);
   });
