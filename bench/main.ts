@@ -52,8 +52,8 @@ try {
     const bench = await load();
     measured.push(...(await bench.run({ root, runtime: platform.runtime, sparkPort, started, log, verb })));
   }
-  const rows = measured.map(({ what, value, ratio }) => [what, value, ratio === undefined ? '' : ratio.toFixed(2)]);
-  console.log(renderBlocks([{ kind: 'table', columns: ['measured', 'value', 'ratio to it'], rows }]));
+  const rows = measured.map(({ what, value, ratio, target = '' }) => [what, value, ratio === undefined ? '' : ratio.toFixed(2), target]);
+  console.log(renderBlocks([{ kind: 'table', columns: ['measured', 'value', 'ratio to it', 'target'], rows }]));
 } finally {
   await platform.stop();
   rmSync(root, { recursive: true, force: true });

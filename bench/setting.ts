@@ -13,8 +13,8 @@ export type Setting = {
   verb(args: string[]): Promise<any>;
 };
 
-/** One line of the bench's table; `ratio` where two things were measured against each other in the same run. */
-export type Measured = { what: string; value: string; ratio?: number };
+/** One line of the bench's table; `ratio` where two things were measured against each other in the same run, `target` where one is set. */
+export type Measured = { what: string; value: string; ratio?: number; target?: string };
 
 /** The middle of an odd number of measurements. */
 export function median(values: readonly number[]): number {

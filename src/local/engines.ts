@@ -10,13 +10,14 @@ import { serveHttps } from './facades/https.ts';
 import { createMsk } from './facades/msk/main.ts';
 import { answerErrors } from './facades/refusal.ts';
 import { createSql } from './facades/sql/main.ts';
-import { connectSpark, type SparkConnect } from './facades/sql/spark-connect.ts';
 import { createWorkspace, workspaceId } from './facades/workspace/main.ts';
 import { portVariable, type Ports } from './ports.ts';
 import { startAws } from './servers/aws.ts';
 import { startElasticsearch } from './servers/elasticsearch.ts';
 import { startSpark } from './servers/spark.ts';
 import { supervise } from './servers/supervise.ts';
+import { connectSpark, type SparkConnect } from './spark-connect/client.ts';
+import { run } from './spark-connect/rows.ts';
 import { startTogether, type Part, type StartProgress } from './together.ts';
 
 export type EnginesOptions = {
@@ -76,11 +77,8 @@ function at(options: EnginesOptions, name: string) {
 async function startWorkspace(options: Shared): Promise<Started> {
   const { runtime, credentials, ports, log, auth, baseUrl } = options;
   const door = { host: 'localhost', port: ports.spark, token: credentials.sparkToken.reveal() };
-  const protos = join(options.stateDir, 'spark', 'protocol');
-  const [spark, sql] = await Promise.all([
-    connectSpark(door, runtime, protos),
-    createSql({ spark: door, runtime, cacheDir: protos, stateDir: join(options.stateDir, 'workspace'), warehouseId: WAREHOUSE_ID, log }),
-  ]);
+  const spark = await connectSpark(door, runtime, join(options.stateDir, 'spark', 'protocol'));
+  const sql = await createSql(spark, { stateDir: join(options.stateDir, 'workspace'), warehouseId: WAREHOUSE_ID });
   const workspace = await createWorkspace({
     ...at(options, 'workspace'),
     baseUrl,
@@ -113,7 +111,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
 async function warmUp(spark: SparkConnect): Promise<void> {
   const session = spark.openSession();
   try {
-    for await (const _ of session.execute({ root: { sql: { query: 'SHOW SCHEMAS' } } }).responses);
+    await run(session, { sql: { query: 'SHOW SCHEMAS' } });
   } finally {
     await session.release();
   }

@@ -1,136 +1,127 @@
-import { finishedOperation, type Operation } from './operation.ts';
-import { readRows } from './projection.ts';
+import type { Message, Relation, SparkSession } from '../../spark-connect/client.ts';
+import { collect } from '../../spark-connect/rows.ts';
 import { CATALOGS, quoted, SESSION_CATALOG, sparkCatalog } from './session.ts';
-import type { DataType, SparkSession } from './spark-connect.ts';
-import { allTypes, columnsOf, decimalOf, namesOf, typeText, type Column } from './types.ts';
+import { ALL_TYPES, columnsOf, decimalOf, namesOf, typeText, type Column } from './types.ts';
 
-/** JDBC's metadata questions, answered by Spark's catalog; names are JDBC patterns: % any text, _ any character, \ escapes. */
+/** Names are JDBC patterns, which are Spark's: % any text, _ any character, \ escapes. A catalog's name is no pattern. */
 export type MetadataRequest = { catalogName?: string; schemaName?: string; tableName?: string; columnName?: string; functionName?: string; tableTypes?: string[] };
+type Question = {
+  /** `TOperationType` of TCLIService. */
+  operationType: number;
+  /** Spark's catalog in JDBC's words, as a relation for Spark to give their types. */
+  answer(session: SparkSession, request: MetadataRequest): Relation | Promise<Relation>;
+};
 
-const TABLE_TYPES = ['EXTERNAL', 'MANAGED', 'VIEW'];
-const PROCEDURE_COLUMNS = 'PKTABLE_CAT PKTABLE_SCHEM PKTABLE_NAME PKCOLUMN_NAME FKTABLE_CAT FKTABLE_SCHEM FKTABLE_NAME FKCOLUMN_NAME KEY_SEQ:short UPDATE_RULE:short DELETE_RULE:short FK_NAME PK_NAME DEFERRABILITY:short';
+const TABLES = 'TABLE_CAT string, TABLE_SCHEM string, TABLE_NAME string';
+const COLUMNS = `${TABLES}, COLUMN_NAME string, DATA_TYPE int, TYPE_NAME string, COLUMN_SIZE int, BUFFER_LENGTH int, DECIMAL_DIGITS int, NUM_PREC_RADIX int, NULLABLE int,
+  REMARKS string, COLUMN_DEF string, SQL_DATA_TYPE int, SQL_DATETIME_SUB int, CHAR_OCTET_LENGTH int, ORDINAL_POSITION int, IS_NULLABLE string, SCOPE_CATALOG string,
+  SCOPE_SCHEMA string, SCOPE_TABLE string, SOURCE_DATA_TYPE smallint, IS_AUTO_INCREMENT string`;
+const TYPES = `TYPE_NAME string, DATA_TYPE int, PRECISION int, LITERAL_PREFIX string, LITERAL_SUFFIX string, CREATE_PARAMS string, NULLABLE smallint, CASE_SENSITIVE boolean,
+  SEARCHABLE smallint, UNSIGNED_ATTRIBUTE boolean, FIXED_PREC_SCALE boolean, AUTO_INCREMENT boolean, LOCAL_TYPE_NAME string, MINIMUM_SCALE smallint, MAXIMUM_SCALE smallint,
+  SQL_DATA_TYPE int, SQL_DATETIME_SUB int, NUM_PREC_RADIX int`;
 
-export function getCatalogs(): Operation {
-  return table('TABLE_CAT', CATALOGS.map((name) => [name]));
-}
-
-export async function getSchemas(session: SparkSession, request: MetadataRequest): Promise<Operation> {
-  const catalog = shownCatalog(request.catalogName);
-  const names = catalog === undefined ? [] : await schemaNames(session, catalog, request.schemaName);
-  return table('TABLE_SCHEM TABLE_CATALOG', names.map((name) => [name, catalog]));
-}
-
-export async function getTables(session: SparkSession, request: MetadataRequest): Promise<Operation> {
-  const types = request.tableTypes?.length ? new Set(request.tableTypes.flatMap((type) => (type === 'TABLE' ? ['MANAGED', 'EXTERNAL'] : [type]))) : undefined;
-  const found = await tablesOf(session, request);
-  const rows = found.filter(({ type }) => !types || types.has(type)).map(({ catalog, schema, name, type, comment }) => [catalog, schema, name, type, comment]);
-  return table('TABLE_CAT TABLE_SCHEM TABLE_NAME TABLE_TYPE REMARKS TYPE_CAT TYPE_SCHEM TYPE_NAME SELF_REFERENCING_COL_NAME REF_GENERATION', rows);
-}
-
-export async function getColumns(session: SparkSession, request: MetadataRequest): Promise<Operation> {
-  const wanted = likePattern(request.columnName);
-  const rows: unknown[][] = [];
-  for (const { catalog, schema, name } of await tablesOf(session, request)) {
-    const relation = { read: { named_table: { unparsed_identifier: quoted(sparkCatalog(catalog), schema, name) } } };
-    // A view over a dropped table has no columns; the others must still be told.
-    const struct = await session.schema(relation).catch(() => ({ fields: [] }));
-    for (const [index, column] of columnsOf(struct).entries()) {
-      if (wanted.test(column.name)) rows.push([catalog, schema, name, ...columnRow(column, struct.fields[index]!, index + 1)]);
-    }
-  }
-  return table(
-    'TABLE_CAT TABLE_SCHEM TABLE_NAME COLUMN_NAME DATA_TYPE:integer TYPE_NAME COLUMN_SIZE:integer BUFFER_LENGTH:integer DECIMAL_DIGITS:integer NUM_PREC_RADIX:integer NULLABLE:integer REMARKS COLUMN_DEF SQL_DATA_TYPE:integer SQL_DATETIME_SUB:integer CHAR_OCTET_LENGTH:integer ORDINAL_POSITION:integer IS_NULLABLE SCOPE_CATALOG SCOPE_SCHEMA SCOPE_TABLE SOURCE_DATA_TYPE:short IS_AUTO_INCREMENT',
-    rows,
-  );
-}
-
-export async function getFunctions(session: SparkSession, request: MetadataRequest): Promise<Operation> {
-  const wanted = likePattern(request.functionName);
-  const found = await readRows(session, { catalog: { list_functions: {} } }, ['catalog', 'array_join(namespace, ".")', 'name', 'description', 'className']);
-  const rows = found.filter(([, , name]) => wanted.test(String(name))).map(([catalog, schema, name, remarks, className]) => [catalog, schema, name, remarks, 1, className]);
-  return table('FUNCTION_CAT FUNCTION_SCHEM FUNCTION_NAME REMARKS FUNCTION_TYPE:integer SPECIFIC_NAME', rows);
-}
-
-export function getTableTypes(): Operation {
-  return table('TABLE_TYPE', TABLE_TYPES.map((type) => [type]));
-}
-
-export function getTypeInfo(): Operation {
-  const rows = [...new Map(allTypes().map(({ sql, jdbc }) => [sql, jdbc]))].map(([sql, jdbc]) => [sql, jdbc, sql === 'DECIMAL' ? 38 : null, null, null, null, 1, sql === 'STRING', 3, false, false, false, sql, 0, sql === 'DECIMAL' ? 38 : 0, null, null, NUMERIC.has(sql) ? 10 : null]);
-  return table(
-    'TYPE_NAME DATA_TYPE:integer PRECISION:integer LITERAL_PREFIX LITERAL_SUFFIX CREATE_PARAMS NULLABLE:short CASE_SENSITIVE:boolean SEARCHABLE:short UNSIGNED_ATTRIBUTE:boolean FIXED_PREC_SCALE:boolean AUTO_INCREMENT:boolean LOCAL_TYPE_NAME MINIMUM_SCALE:short MAXIMUM_SCALE:short SQL_DATA_TYPE:integer SQL_DATETIME_SUB:integer NUM_PREC_RADIX:integer',
-    rows,
-  );
-}
-
-/** Delta tables have no keys in open source: the declared columns, no rows. */
-export function getPrimaryKeys(): Operation {
-  return table('TABLE_CAT TABLE_SCHEM TABLE_NAME COLUMN_NAME KEY_SEQ:integer PK_NAME', []);
-}
-
-export function getCrossReference(): Operation {
-  return table(PROCEDURE_COLUMNS, []);
-}
-
-/** A JDBC pattern as an expression; nothing, empty, `%` and `*` match everything. */
-export function likePattern(pattern: string | undefined | null): RegExp {
-  if (!pattern || pattern === '*') return /^/;
-  const source = pattern.replace(/\\([%_\\])|[%_]|[^%_\\]+|\\/g, (part, escaped?: string) => {
-    if (escaped !== undefined) return literally(escaped);
-    return part === '%' ? '.*' : part === '_' ? '.' : literally(part);
-  });
-  return new RegExp(`^${source}$`, 'is');
-}
-
-const literally = (text: string) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+/** The metadata calls of TCLIService. */
+export const METADATA: Record<string, Question> = {
+  GetTypeInfo: { operationType: 1, answer: () => table(TYPES, ALL_TYPES.map(typeRow)) },
+  GetCatalogs: { operationType: 2, answer: () => table('TABLE_CAT string', CATALOGS.map((TABLE_CAT) => ({ TABLE_CAT }))) },
+  GetSchemas: { operationType: 3, answer: async (session, request) => table('TABLE_SCHEM string, TABLE_CATALOG string', await schemas(session, request)) },
+  GetTables: {
+    operationType: 4,
+    answer: async (session, request) => {
+      const wanted = request.tableTypes?.flatMap((type) => (type === 'TABLE' ? ['MANAGED', 'EXTERNAL'] : [type])) ?? [];
+      const rows = (await tables(session, request)).filter(({ TABLE_TYPE }) => wanted.length === 0 || wanted.includes(TABLE_TYPE));
+      return table(`${TABLES}, TABLE_TYPE string, REMARKS string, TYPE_CAT string, TYPE_SCHEM string, TYPE_NAME string, SELF_REFERENCING_COL_NAME string, REF_GENERATION string`, rows);
+    },
+  },
+  GetTableTypes: { operationType: 5, answer: () => table('TABLE_TYPE string', ['EXTERNAL', 'MANAGED', 'VIEW'].map((TABLE_TYPE) => ({ TABLE_TYPE }))) },
+  GetColumns: { operationType: 6, answer: async (session, request) => like(table(COLUMNS, await columns(session, request)), 'COLUMN_NAME', request.columnName) },
+  GetFunctions: {
+    operationType: 7,
+    answer: async (session, request) => {
+      type Found = { name: string; catalog?: string; namespace?: string[]; description?: string; className: string };
+      const found = await collect<Found>(session, like({ catalog: { list_functions: {} } }, 'name', request.functionName));
+      const rows = found.map(({ name, catalog, namespace, description, className }) => ({ FUNCTION_CAT: catalog, FUNCTION_SCHEM: namespace?.join('.'), FUNCTION_NAME: name, REMARKS: description, FUNCTION_TYPE: 1, SPECIFIC_NAME: className }));
+      return table('FUNCTION_CAT string, FUNCTION_SCHEM string, FUNCTION_NAME string, REMARKS string, FUNCTION_TYPE int, SPECIFIC_NAME string', rows);
+    },
+  },
+  // Delta tables have no keys in open source: the declared columns, no rows.
+  GetPrimaryKeys: { operationType: 8, answer: () => table(`${TABLES}, COLUMN_NAME string, KEY_SEQ int, PK_NAME string`, []) },
+};
 
 /** The catalog's name as the client asked for it; undefined for one that does not exist here. */
-function shownCatalog(asked: string | undefined): string | undefined {
-  const wanted = likePattern(asked);
-  return wanted.test(SESSION_CATALOG) ? SESSION_CATALOG : CATALOGS.find((name) => wanted.test(name));
+function shownCatalog({ catalogName }: MetadataRequest): string | undefined {
+  return isEverything(catalogName) ? SESSION_CATALOG : CATALOGS.find((name) => name === catalogName?.toLowerCase());
 }
 
-async function schemaNames(session: SparkSession, catalog: string, pattern: string | undefined): Promise<string[]> {
-  const wanted = likePattern(pattern);
-  if (sparkCatalog(catalog) !== SESSION_CATALOG) return [];
-  const rows = await readRows(session, { catalog: { list_databases: {} } }, ['name']);
-  return rows.map(([name]) => String(name)).filter((name) => wanted.test(name));
+async function schemas(session: SparkSession, request: MetadataRequest) {
+  const TABLE_CATALOG = shownCatalog(request);
+  if (TABLE_CATALOG === undefined) return [];
+  const found = await collect<{ name: string }>(session, like({ catalog: { list_databases: {} } }, 'name', request.schemaName));
+  return found.map(({ name }) => ({ TABLE_SCHEM: name, TABLE_CATALOG }));
 }
 
-type Table = { catalog: string; schema: string; name: string; type: string; comment: unknown };
-
-async function tablesOf(session: SparkSession, request: MetadataRequest): Promise<Table[]> {
-  const catalog = shownCatalog(request.catalogName);
-  if (catalog === undefined) return [];
-  const wanted = likePattern(request.tableName);
-  const tables: Table[] = [];
-  for (const schema of await schemaNames(session, catalog, request.schemaName)) {
-    const rows = await readRows(session, { catalog: { list_tables: { db_name: quoted(schema) } } }, ['name', 'tableType', 'description', 'isTemporary']);
-    for (const [name, type, comment, temporary] of rows) {
-      if (temporary === 'false' && wanted.test(String(name))) tables.push({ catalog, schema, name: String(name), type: String(type ?? 'MANAGED'), comment: comment ?? '' });
-    }
+async function tables(session: SparkSession, request: MetadataRequest) {
+  type Found = { name: string; tableType?: string; description?: string; isTemporary: boolean };
+  const rows = [];
+  for (const { TABLE_SCHEM, TABLE_CATALOG } of await schemas(session, request)) {
+    const found = await collect<Found>(session, like({ catalog: { list_tables: { db_name: quoted(TABLE_SCHEM) } } }, 'name', request.tableName));
+    const stored = found.filter(({ isTemporary }) => !isTemporary);
+    rows.push(...stored.map(({ name, tableType = 'MANAGED', description = '' }) => ({ TABLE_CAT: TABLE_CATALOG, TABLE_SCHEM, TABLE_NAME: name, TABLE_TYPE: tableType, REMARKS: description })));
   }
-  return tables;
+  return rows;
+}
+
+async function columns(session: SparkSession, request: MetadataRequest): Promise<object[]> {
+  const rows: object[] = [];
+  for (const { TABLE_CAT, TABLE_SCHEM, TABLE_NAME } of await tables(session, request)) {
+    const relation = { read: { named_table: { unparsed_identifier: quoted(sparkCatalog(TABLE_CAT), TABLE_SCHEM, TABLE_NAME) } } };
+    // A view over a dropped table has no columns; the others must still be told.
+    const struct = await session.schema(relation).catch(() => ({ fields: [] }));
+    rows.push(...columnsOf(struct).map((column, at) => ({ TABLE_CAT, TABLE_SCHEM, TABLE_NAME, ...columnRow(column, struct.fields[at]!), ORDINAL_POSITION: at + 1 })));
+  }
+  return rows;
 }
 
 const NUMERIC = new Set(['TINYINT', 'SMALLINT', 'INT', 'BIGINT', 'FLOAT', 'DOUBLE', 'DECIMAL']);
 // Bytes, or digits, a value of the type takes; JDBC's COLUMN_SIZE.
 const SIZES: Record<string, number> = { boolean: 1, byte: 3, short: 5, integer: 10, long: 19, float: 7, double: 15, date: 10, timestamp: 29, timestamp_ntz: 29, string: 2_147_483_647 };
 
-function columnRow({ name, type }: Column, field: { nullable?: boolean; metadata?: string }, position: number): unknown[] {
-  const { comment } = JSON.parse(field.metadata || '{}') as { comment?: string };
-  const size = type.kind === 'decimal' ? decimalOf(type).precision : (SIZES[type.kind] ?? null);
-  const digits = type.kind === 'decimal' ? decimalOf(type).scale : NUMERIC.has(namesOf(type).sql) ? 0 : null;
-  const radix = NUMERIC.has(namesOf(type).sql) ? 10 : null;
-  const nullable = field.nullable ? 1 : 0;
-  return [name, namesOf(type).jdbc, typeText(type), size, null, digits, radix, nullable, comment ?? '', null, null, null, null, position, nullable ? 'YES' : 'NO', null, null, null, null, 'NO'];
+function columnRow({ name, type }: Column, field: { nullable?: boolean; metadata?: string }) {
+  const { comment = '' } = JSON.parse(field.metadata || '{}') as { comment?: string };
+  const isNumeric = NUMERIC.has(namesOf(type).sql);
+  const decimal = type.kind === 'decimal' ? decimalOf(type) : undefined;
+  return {
+    COLUMN_NAME: name,
+    DATA_TYPE: namesOf(type).jdbc,
+    TYPE_NAME: typeText(type),
+    COLUMN_SIZE: decimal?.precision ?? SIZES[type.kind],
+    ...(isNumeric && { DECIMAL_DIGITS: decimal?.scale ?? 0, NUM_PREC_RADIX: 10 }),
+    NULLABLE: field.nullable ? 1 : 0,
+    IS_NULLABLE: field.nullable ? 'YES' : 'NO',
+    REMARKS: comment,
+    IS_AUTO_INCREMENT: 'NO',
+  };
 }
 
-/** An answer whose columns are `NAME` for text or `NAME:kind`. */
-function table(columns: string, rows: unknown[][]): Operation {
-  const declared = columns.split(' ').map((column) => {
-    const [name = '', kind = 'string'] = column.split(':');
-    return { name, type: { kind, [kind]: {} } as DataType };
-  });
-  return finishedOperation(declared, rows);
+function typeRow({ sql, jdbc }: (typeof ALL_TYPES)[number]) {
+  const isDecimal = sql === 'DECIMAL';
+  const facts = { NULLABLE: 1, SEARCHABLE: 3, CASE_SENSITIVE: sql === 'STRING', UNSIGNED_ATTRIBUTE: false, FIXED_PREC_SCALE: false, AUTO_INCREMENT: false };
+  const scale = { MINIMUM_SCALE: 0, MAXIMUM_SCALE: isDecimal ? 38 : 0, ...(isDecimal && { PRECISION: 38 }), ...(NUMERIC.has(sql) && { NUM_PREC_RADIX: 10 }) };
+  return { TYPE_NAME: sql, LOCAL_TYPE_NAME: sql, DATA_TYPE: jdbc, ...facts, ...scale };
+}
+
+const isEverything = (pattern: string | undefined) => !pattern || pattern === '*' || pattern === '%';
+const text = (string: string) => ({ literal: { string } });
+const call = (function_name: string, ...given: Message[]) => ({ unresolved_function: { function_name, arguments: given } });
+
+/** The rows whose name the pattern matches, in any case. */
+function like(input: Relation, column: string, pattern: string | undefined): Relation {
+  if (isEverything(pattern)) return input;
+  return { filter: { input, condition: call('ilike', { unresolved_attribute: { unparsed_identifier: column } }, text(pattern!)) } };
+}
+
+/** Rows that are known as a relation of the declared columns; what a row lacks is null. */
+function table(ddl: string, rows: object[]): Relation {
+  const parsed = call('from_json', text(JSON.stringify(rows)), text(`array<struct<${ddl}>>`));
+  return { project: { input: { range: { start: 0, end: 1, step: 1 } }, expressions: [call('inline', parsed)] } };
 }

@@ -1,24 +1,25 @@
+import { Readable } from 'node:stream';
 import { pause } from '../../../poll.ts';
-import { firstBigint, readableByDrivers, splitIpc, type ArrowTypes } from './projection.ts';
-import type { Execution, Relation, SparkSession } from './spark-connect.ts';
-import { asSqlFailure, sqlFailure, type SqlFailure } from './spark-errors.ts';
+import type { Execution, Message, Relation, SparkSession } from '../../spark-connect/client.ts';
+import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
+import { batchesOf, commandResult, firstBigint, type Batch } from '../../spark-connect/rows.ts';
+import { boundStatement, type Parameter } from './parameters.ts';
 import { columnsOf, type Column } from './types.ts';
 
 export type OperationState = 'RUNNING' | 'FINISHED' | 'CANCELED' | 'TIMEDOUT' | 'ERROR';
-export type Page = {
-  startRow: number;
-  hasMore: boolean;
-  /** Arrow IPC messages without schema and end mark, or the rows themselves where no engine was asked. */
-  batches?: { batch: Buffer; rowCount: number }[];
-  rows?: unknown[][];
-};
+export type Page = { startRow: number; batches: Batch[]; rows: number; hasMore: boolean };
 
-/** A statement from its start until it is closed. */
+/** What is to run, and in which session. A command runs once, before its rows are asked for. */
+export type Prepared = { session: SparkSession; input: Relation; isCommand: boolean };
+/** How a protocol wants the rows of a result. */
+export type Shape = (relation: Relation, columns: Column[]) => Relation;
+
+/** A statement, or a question about metadata, from its start until it is closed. */
 export type Operation = {
   state: OperationState;
   failure?: SqlFailure;
   columns: Column[];
-  /** Arrow's schema message; absent for rows. */
+  /** Arrow's schema message; absent while nothing has come. */
   arrowSchema?: Buffer;
   modifiedRows?: number;
   startedAt: number;
@@ -29,66 +30,68 @@ export type Operation = {
   stop(state: 'CANCELED' | 'TIMEDOUT'): Promise<void>;
 };
 
-type Batch = { batch: Buffer; rowCount: number };
+// The next page comes out of Spark while the client decodes the last.
+const BATCHES_AHEAD = 2;
+// Begins like this only what changes nothing.
+const QUERY = /^\s*(?:select|values)\b/i;
 
-/** Starts a statement; `prepare` binds its parameters. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
-export function startOperation(session: SparkSession, prepare: () => Promise<Relation>, native: ArrowTypes): Operation {
+/** A statement with its parameters, to be run in a session. */
+export function prepared(session: SparkSession, statement: string, parameters: Parameter[]): Prepared {
+  return { session, input: boundStatement(statement, parameters), isCommand: !QUERY.test(statement) };
+}
+
+/** Starts what `prepare` gives. Rows wait in Spark until they are fetched, but for a bounded read-ahead. */
+export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): Operation {
   let execution: Execution | undefined;
+  let batches: AsyncIterator<Batch> | undefined;
   let ahead: Batch | undefined;
   let startRow = 0;
   let turn: Promise<unknown> = Promise.resolve();
 
   async function begin(): Promise<void> {
-    const relation = await prepare();
-    execution = open(relation);
-    operation.columns = await readColumns(execution);
-    const readable = readableByDrivers(relation, operation.columns, native);
-    if (readable) {
-      // Nothing has run yet: Spark tells the schema of a query before it starts it.
-      await execution.responses.return();
-      execution = open(readable);
-    }
-    ahead = await nextBatch(execution);
-    if (ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = affectedRows(ahead, operation);
+    const { session, input, isCommand } = await prepare();
+    const relation = isCommand ? await commandResult(execute(session, { command: { sql_command: { input } } })) : input;
+    operation.columns = columnsOf(await session.schema(relation));
+    const stream = Readable.from(batchesOf(execute(session, { root: shape(relation, operation.columns) })), { highWaterMark: BATCHES_AHEAD });
+    batches = stream[Symbol.asyncIterator]();
+    ahead = await nextBatch();
+    if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(ahead));
     if (operation.state === 'RUNNING') operation.state = 'FINISHED';
   }
 
-  function open(root: Relation): Execution {
+  /** What was stopped asks nothing more. */
+  function execute(session: SparkSession, plan: Message): Execution {
     if (operation.state !== 'RUNNING') throw stopped(operation.state);
-    return session.execute({ root });
+    return (execution = session.execute(plan));
   }
 
-  async function nextBatch({ responses }: Execution): Promise<Batch | undefined> {
+  /** The next batch that has rows. */
+  async function nextBatch(): Promise<Batch | undefined> {
     for (;;) {
-      const { value: response } = await responses.next();
-      if (!response) {
-        execution = undefined; // nothing of it is left in Spark
-        return undefined;
-      }
-      if (!response.arrow_batch) continue;
-      const { schema, batches } = splitIpc(response.arrow_batch.data);
-      operation.arrowSchema ??= schema;
-      if (response.arrow_batch.row_count) return { batch: batches, rowCount: response.arrow_batch.row_count };
+      const batch = (await batches?.next())?.value ?? undefined;
+      operation.arrowSchema ??= batch?.schema;
+      if (!batch) execution = undefined; // nothing of it is left in Spark
+      if (!batch || batch.rowCount > 0) return batch;
     }
   }
 
   async function take(maxRows: number, maxBytes: number): Promise<Page> {
     await operation.settled;
     if (operation.state !== 'FINISHED') throw operation.failure ?? stopped(operation.state);
-    const page = { startRow, batches: [] as Batch[] };
-    let [rows, bytes] = [0, 0];
+    const page: Page = { startRow, batches: [], rows: 0, hasMore: false };
+    let bytes = 0;
     try {
-      while (ahead && (rows === 0 || (rows + ahead.rowCount <= maxRows && bytes + ahead.batch.length <= maxBytes))) {
+      while (ahead && (page.rows === 0 || (page.rows + ahead.rowCount <= maxRows && bytes + ahead.batch.length <= maxBytes))) {
         page.batches.push(ahead);
-        rows += ahead.rowCount;
+        page.rows += ahead.rowCount;
         bytes += ahead.batch.length;
-        ahead = await nextBatch(execution!);
+        ahead = await nextBatch();
       }
     } catch (error) {
       fail(error);
       throw operation.failure ?? stopped(operation.state);
     }
-    startRow += rows;
+    startRow += page.rows;
     return { ...page, hasMore: ahead !== undefined };
   }
 
@@ -112,53 +115,22 @@ export function startOperation(session: SparkSession, prepare: () => Promise<Rel
       if (operation.state !== 'RUNNING' && operation.state !== 'FINISHED') return;
       operation.state = state;
       ahead = undefined;
-      if (!execution) return;
       // Waiting for the generator first would wait for rows that may never come.
-      await execution.interrupt().catch(() => {});
-      await execution.responses.return().catch(() => {});
+      await execution?.interrupt().catch(() => {});
+      await batches?.return?.().catch(() => {});
     },
   };
   operation.settled = begin().catch(fail);
   return operation;
 }
 
-/** An operation whose rows are known: what the metadata calls answer. */
-export function finishedOperation(columns: Column[], rows: unknown[][]): Operation {
-  let at = 0;
-  return {
-    state: 'FINISHED',
-    columns,
-    startedAt: Date.now(),
-    settled: Promise.resolve(),
-    fetch: async (maxRows) => {
-      const page = { startRow: at, rows: rows.slice(at, at + maxRows) };
-      at += page.rows.length;
-      return { ...page, hasMore: at < rows.length };
-    },
-    stop: async () => {},
-  };
-}
-
 /** True when `settled` resolves within the time. */
 export async function settledWithin(settled: Promise<void>, milliseconds: number): Promise<boolean> {
   const timer = new AbortController();
   const late = pause(milliseconds, timer.signal).then(() => false, () => false);
-  const inTime = await Promise.race([settled.then(() => true), late]);
+  const isInTime = await Promise.race([settled.then(() => true), late]);
   timer.abort();
-  return inTime;
-}
-
-async function readColumns({ responses }: Execution): Promise<Column[]> {
-  for (;;) {
-    const { value: response } = await responses.next();
-    if (!response) throw sqlFailure('INTERNAL_ERROR', 'XX000', 'Spark answered without a schema');
-    if (response.schema) return columnsOf(response.schema.struct);
-  }
-}
-
-function affectedRows({ batch }: Batch, { arrowSchema }: Operation): number | undefined {
-  const count = firstBigint(Buffer.concat([arrowSchema!, batch]));
-  return count === undefined ? undefined : Number(count);
+  return isInTime;
 }
 
 function stopped(state: OperationState): SqlFailure {

@@ -1,5 +1,4 @@
-import { RecordBatchReader } from 'apache-arrow/Arrow.node';
-import type { DataType, Relation, SparkSession } from './spark-connect.ts';
+import type { DataType, Relation } from '../../spark-connect/client.ts';
 import { anyInside, decimalOf, type Column } from './types.ts';
 
 /** Which types a Thrift client reads from Arrow as they are; the others it wants as text. */
@@ -15,24 +14,24 @@ const JSON_OPTIONS =
 const textOf = (column: string) => `cast(${column} as string)`;
 const jsonOf = (column: string) => `to_json(${column}, ${JSON_OPTIONS})`;
 
-/** The projection of a result that a Thrift client can read, or undefined where Spark's own Arrow will do. */
-export function readableByDrivers(input: Relation, columns: Column[], native: ArrowTypes): Relation | undefined {
+/** A result that a Thrift client can read: Spark's own Arrow, or a projection where that will not do. */
+export function readableByDrivers(input: Relation, columns: Column[], native: ArrowTypes): Relation {
   const expressions = columns.map((column, index) => driverExpression(column.type, `c${index}`, native));
-  if (expressions.every((expression) => expression === undefined)) return undefined;
-  return project(input, columns.map((column, index) => ({ name: column.name, expression: expressions[index] ?? `c${index}` })));
+  if (expressions.every((expression, index) => expression === `c${index}`)) return input;
+  return project(input, columns.length, columns.map((column, index) => ({ name: column.name, expression: expressions[index]! })));
 }
 
-function driverExpression(type: DataType, column: string, native: ArrowTypes): string | undefined {
+function driverExpression(type: DataType, column: string, native: ArrowTypes): string {
   if (UNREADABLE.has(type.kind)) return scalarText(type, column);
   if (type.kind === 'null') return textOf(column);
   if (COMPLEX.has(type.kind)) {
-    const wanted = native.complexTypesAsArrow && !anyInside(type, (inner) => UNREADABLE.has(inner.kind));
-    return wanted ? undefined : jsonOf(column);
+    const isReadable = native.complexTypesAsArrow && !anyInside(type, (inner) => UNREADABLE.has(inner.kind));
+    return isReadable ? column : jsonOf(column);
   }
   // @databricks/sql garbles negative decimals of more than 64 bits; as text, which every driver takes, they are exact in each.
-  if (type.kind === 'decimal') return native.decimalAsArrow && decimalOf(type).precision <= 18 ? undefined : textOf(column);
-  if (type.kind === 'timestamp' || type.kind === 'timestamp_ntz') return native.timestampAsArrow ? undefined : textOf(column);
-  return undefined;
+  if (type.kind === 'decimal') return native.decimalAsArrow && decimalOf(type).precision <= 18 ? column : textOf(column);
+  if (type.kind === 'timestamp' || type.kind === 'timestamp_ntz') return native.timestampAsArrow ? column : textOf(column);
+  return column;
 }
 
 /**
@@ -41,7 +40,7 @@ function driverExpression(type: DataType, column: string, native: ArrowTypes): s
  */
 export function asJsonRows(input: Relation, columns: Column[]): Relation {
   const cells = columns.map((column, index) => cellText(column.type, `c${index}`));
-  return project(input, [{ name: 'row', expression: `concat(to_json(array(${cells.join(', ')})), ',')` }], columns.length);
+  return project(input, columns.length, [{ name: 'row', expression: `concat(to_json(array(${cells.join(', ')})), ',')` }]);
 }
 
 function cellText(type: DataType, column: string): string {
@@ -71,50 +70,8 @@ const fraction = (time: string, digits: string) =>
   `regexp_replace(concat(${time}, if(instr(${time}, '.') > 0, '', '.'), '000000000'), '(\\\\.${digits})0*$', '$1')`;
 
 /** Selects expressions over an input whose columns are called c0, c1, ...: the real names, which may repeat, are never SQL text. */
-function project(input: Relation, output: { name: string; expression: string }[], width = output.length): Relation {
+function project(input: Relation, width: number, output: { name: string; expression: string }[]): Relation {
   const column_names = Array.from({ length: width }, (_, index) => `c${index}`);
-  const expressions = output.map(({ name, expression }) => ({
-    alias: { expr: { expression_string: { expression } }, name: [name] },
-  }));
+  const expressions = output.map(({ name, expression }) => ({ alias: { expr: { expression_string: { expression } }, name: [name] } }));
   return { project: { input: { to_df: { input, column_names } }, expressions } };
-}
-
-/** Arrow's stream format in two: the schema message, and the batches without the end-of-stream mark. */
-export function splitIpc(stream: Buffer): { schema: Buffer; batches: Buffer } {
-  const schemaEnd = 8 + stream.readInt32LE(4); // continuation mark, length of the metadata, metadata
-  const marked = stream.length >= schemaEnd + 8 && stream.readBigUInt64LE(stream.length - 8) === 0xffffffffn;
-  return { schema: stream.subarray(0, schemaEnd), batches: stream.subarray(schemaEnd, stream.length - (marked ? 8 : 0)) };
-}
-
-/** Ends a stream of Arrow IPC messages. */
-export const END_OF_STREAM = Buffer.from('ffffffff00000000', 'hex');
-
-/** The JSON text of `asJsonRows`'s column, and where each row starts in it (one offset more than rows). */
-export function jsonRows(stream: Buffer): { text: Uint8Array; offsets: Int32Array } {
-  const data = firstColumn(stream)?.data[0];
-  if (!data || data.length === 0) return { text: new Uint8Array(0), offsets: new Int32Array(1) };
-  return { text: data.values, offsets: data.valueOffsets };
-}
-
-/** Runs a small query of SQL expressions over `input`'s own columns and returns its rows, each cell as JSON text carries it. */
-export async function readRows(session: SparkSession, input: Relation, cells: string[]): Promise<unknown[][]> {
-  const expression = `concat(to_json(array(${cells.map(textOf).join(', ')})), ',')`;
-  const expressions = [{ alias: { expr: { expression_string: { expression } }, name: ['row'] } }];
-  const rows: unknown[][] = [];
-  for await (const { arrow_batch: batch } of session.execute({ root: { project: { input, expressions } } }).responses) {
-    if (!batch?.row_count) continue;
-    const text = Buffer.from(jsonRows(batch.data).text).toString('utf8');
-    rows.push(...(JSON.parse(`[${text.slice(0, -1)}]`) as unknown[][]));
-  }
-  return rows;
-}
-
-/** The first cell of a result whose first column is a BIGINT, e.g. `num_affected_rows`. */
-export function firstBigint(stream: Buffer): bigint | undefined {
-  return firstColumn(stream)?.get(0) as bigint | undefined;
-}
-
-/** Spark puts one record batch into each stream it sends. */
-function firstColumn(stream: Buffer) {
-  return RecordBatchReader.from(stream).next().value?.getChildAt(0);
 }

@@ -1,5 +1,5 @@
-import { BINDS_IN_ANALYZER } from './parameters.ts';
-import type { Relation, SparkConnect, SparkSession } from './spark-connect.ts';
+import type { SparkConnect, SparkSession } from '../../spark-connect/client.ts';
+import { run } from '../../spark-connect/rows.ts';
 
 /** Spark's own catalog, and the names under which a workspace has it too. */
 export const SESSION_CATALOG = 'spark_catalog';
@@ -15,6 +15,8 @@ const SPARK_NAMES: Record<string, string> = {
 
 // Larger batches than Spark's 10,000 rows: what a driver pays for each is more than what it pays for their rows.
 const DEFAULTS = { 'spark.sql.session.timeZone': 'UTC', 'spark.sql.execution.arrow.maxRecordsPerBatch': '50000' };
+// Without it Delta's parser drops parameters: parameters.ts says how.
+const BINDS_IN_ANALYZER = { 'spark.sql.legacy.parameterSubstitution.constantsOnly': 'true' };
 
 export type SessionOptions = { settings?: Record<string, string>; catalog?: string; schema?: string };
 
@@ -34,44 +36,37 @@ export async function openSqlSession(spark: SparkConnect, options: SessionOption
 
 /** What USE does, with names that are never SQL text. */
 export async function useNamespace(session: SparkSession, { catalog, schema }: SessionOptions): Promise<void> {
-  if (catalog) await drain(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(catalog) } } });
-  if (schema) await drain(session, { catalog: { set_current_database: { db_name: quoted(schema) } } });
+  if (catalog) await run(session, { catalog: { set_current_catalog: { catalog_name: sparkCatalog(catalog) } } });
+  if (schema) await run(session, { catalog: { set_current_database: { db_name: quoted(schema) } } });
 }
-
-// Spark drops a session that nobody has used for an hour.
-const KEPT_MS = 10 * 60_000;
-const MOST_KEPT = 4;
-// After a pause like this Spark may have been restarted, so a kept session is tried before it is used.
-const TRUSTED_MS = 5_000;
 
 /** Sessions for one statement each; one that has only been read through is as good as new for the next statement. */
 export type SessionPool = {
   take(): Promise<SparkSession>;
-  giveBack(session: SparkSession, unchanged: boolean): void;
+  giveBack(session: SparkSession, isUnchanged: boolean): void;
   stop(): Promise<void>;
 };
 
+const MOST_KEPT = 4;
+
 /** Keeps a few sessions for the statements to come. */
 export function sessionPool(spark: SparkConnect): SessionPool {
-  const kept: { session: SparkSession; since: number }[] = [];
+  const kept: SparkSession[] = [];
   const release = (session: SparkSession) => session.release().catch(() => {});
-  const alive = (session: SparkSession) => session.version().then(() => true, () => false);
   return {
     take: async () => {
-      for (;;) {
-        const next = kept.pop();
-        if (!next) return openSqlSession(spark);
-        const idleMs = Date.now() - next.since;
-        if (idleMs < TRUSTED_MS || (idleMs < KEPT_MS && (await alive(next.session)))) return next.session;
-        void release(next.session);
+      for (let session = kept.pop(); session; session = kept.pop()) {
+        // Spark drops a session that nobody has used for an hour, and every session when it starts again.
+        if (await session.version().catch(() => undefined)) return session;
       }
+      return openSqlSession(spark);
     },
-    giveBack: (session, unchanged) => {
-      if (unchanged && kept.length < MOST_KEPT) kept.push({ session, since: Date.now() });
+    giveBack: (session, isUnchanged) => {
+      if (isUnchanged && kept.length < MOST_KEPT) kept.push(session);
       else void release(session);
     },
     stop: async () => {
-      await Promise.all(kept.map(({ session }) => release(session)));
+      await Promise.all(kept.splice(0).map(release));
     },
   };
 }
@@ -84,8 +79,4 @@ export function sparkCatalog(name: string): string {
 /** A name as SQL quotes it. */
 export function quoted(...parts: string[]): string {
   return parts.map((part) => `\`${part.replaceAll('`', '``')}\``).join('.');
-}
-
-async function drain(session: SparkSession, root: Relation): Promise<void> {
-  for await (const _response of session.execute({ root }).responses);
 }

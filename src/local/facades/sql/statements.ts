@@ -2,14 +2,15 @@ import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypt
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hono, type Context } from 'hono';
+import type { SparkConnect } from '../../spark-connect/client.ts';
 import type { Facade } from '../../contract.ts';
-import { invalid, jsonObject, missing, refusal, text } from '../refusal.ts';
+import { invalid, jsonObject, missing, refusal } from '../refusal.ts';
 import { readBody } from './body.ts';
 import { settledWithin } from './operation.ts';
 import { sessionPool } from './session.ts';
-import type { SparkConnect } from './spark-connect.ts';
+import { createShelf } from './shelf.ts';
 import { statementRequest } from './statement-request.ts';
-import { runStatement, type Statement } from './statement-run.ts';
+import { runStatement, type Statement } from './statement.ts';
 import { decimalOf, intervalText, namesOf, typeText, type Column } from './types.ts';
 
 const MOST_BYTES_IN_A_REQUEST = 16 * 2 ** 20;
@@ -19,41 +20,43 @@ const LINK_MS = 15 * 60_000;
 const PATH = '/api/2.0/sql/statements';
 
 /** The statement execution API; `links` serves the results of EXTERNAL_LINKS to whoever has a signed link. */
-export async function createStatements(
-  spark: SparkConnect,
-  { stateDir, warehouseId }: { stateDir: string; warehouseId: string },
-): Promise<Facade & { links: Hono }> {
+export async function createStatements(spark: SparkConnect, { stateDir, warehouseId }: { stateDir: string; warehouseId: string }): Promise<Facade & { links: Hono }> {
   const directory = join(stateDir, 'sql-results');
   await rm(directory, { recursive: true, force: true }); // statements do not outlive the platform, so neither do their results
-  const statements = new Map<string, Statement>();
   const sessions = sessionPool(spark);
-  const key = randomBytes(32);
-  const signature = (id: string, chunk: number, expires: number) => createHmac('sha256', key).update(`${id}/${chunk}/${expires}`).digest('base64url');
+  const statements = createShelf<Statement>({ idleMs: KEPT_MS, most: MOST_STATEMENTS, isInUse: ({ state }) => state === 'RUNNING', letGo: (statement) => statement.remove() });
+  const links = signedLinks();
 
   const statementOf = (c: Context): Statement => {
     const statement = statements.get(c.req.param('id') ?? '');
     if (!statement) throw missing(`The statement ${c.req.param('id')} was not found.`);
     return statement;
   };
+  const chunkOf = (c: Context, { state, chunks }: Statement): number => {
+    if (state !== 'SUCCEEDED') throw invalid(`The statement is ${state}: it has no result to fetch.`);
+    const index = Number(c.req.param('chunk'));
+    if (index !== 0 && !chunks[index]) throw invalid(`The result has ${chunks.length} chunks; there is no chunk ${c.req.param('chunk')}.`);
+    return index;
+  };
 
   const app = new Hono();
   app.post(PATH, async (c) => {
-    const body = jsonObject((await readBody(c, MOST_BYTES_IN_A_REQUEST)).toString('utf8'));
-    const request = statementRequest(body);
-    if (text(body, 'warehouse_id') !== warehouseId) throw missing(`SQL warehouse ${String(body.warehouse_id)} does not exist.`);
-    makeRoom(statements);
+    const request = statementRequest(jsonObject((await readBody(c, MOST_BYTES_IN_A_REQUEST)).toString('utf8')));
+    if (request.warehouse_id !== warehouseId) throw missing(`SQL warehouse ${request.warehouse_id} does not exist.`);
     const id = randomUUID();
     const statement = runStatement(sessions, id, request, join(directory, id));
-    statements.set(id, statement);
-    const inTime = request.waitMs > 0 && (await settledWithin(statement.settled, request.waitMs));
-    if (!inTime && request.onWaitTimeout === 'CANCEL') await statement.cancel();
+    if (!statements.put(id, statement)) {
+      await statement.remove();
+      throw refusal(429, 'RESOURCE_EXHAUSTED', `${MOST_STATEMENTS} statements are running already.`);
+    }
+    const isInTime = request.wait_timeout > 0 && (await settledWithin(statement.settled, request.wait_timeout));
+    if (!isInTime && request.on_wait_timeout === 'CANCEL') await statement.cancel();
     return answer(c, statement);
   });
   app.get(`${PATH}/:id`, (c) => answer(c, statementOf(c)));
   app.get(`${PATH}/:id/result/chunks/:chunk`, async (c) => {
     const statement = statementOf(c);
-    if (statement.state !== 'SUCCEEDED') throw invalid(`The statement is ${statement.state}: it has no result to fetch.`);
-    return json(await chunkJson(c, statement, chunkOf(statement, c.req.param('chunk'))));
+    return json(await chunkJson(c, statement, chunkOf(c, statement)));
   });
   app.post(`${PATH}/:id/cancel`, async (c) => {
     await statementOf(c).cancel();
@@ -69,93 +72,75 @@ export async function createStatements(
   }
 
   /** `result` of an answer: the rows are spliced in as the text that Spark made of them. */
-  async function chunkJson(c: Context, statement: Statement, index: number): Promise<string> {
-    const chunk = statement.result?.chunks[index];
-    if (!statement.result || !chunk) return JSON.stringify({ chunk_index: 0, row_offset: 0, row_count: 0, ...(statement.request.disposition === 'INLINE' ? { data_array: [] } : { external_links: [] }) });
-    const next = index + 1 < statement.result.chunks.length && { next_chunk_index: index + 1, next_chunk_internal_link: `${PATH}/${statement.id}/result/chunks/${index + 1}` };
+  async function chunkJson(c: Context, { id, request, chunks, read }: Statement, index: number): Promise<string> {
+    const isInline = request.disposition === 'INLINE';
+    const chunk = chunks[index];
+    if (!chunk) return JSON.stringify({ chunk_index: 0, row_offset: 0, row_count: 0, [isInline ? 'data_array' : 'external_links']: [] });
+    const next = chunks[index + 1] && { next_chunk_index: index + 1, next_chunk_internal_link: `${PATH}/${id}/result/chunks/${index + 1}` };
     const facts = { chunk_index: index, row_offset: chunk.rowOffset, row_count: chunk.rowCount, ...next };
-    if (statement.request.disposition === 'INLINE') {
-      return `${JSON.stringify(facts).slice(0, -1)},"data_array":${(await statement.result.read(index)).toString('utf8')}}`;
-    }
-    const expires = Date.now() + LINK_MS;
-    const query = new URLSearchParams({ expires: String(expires), signature: signature(statement.id, index, expires) });
-    const external_link = `${new URL(c.req.url).origin}/external-links/${statement.id}/${index}?${query}`;
-    return JSON.stringify({ external_links: [{ ...facts, byte_count: chunk.bytes, external_link, expiration: new Date(expires).toISOString() }] });
+    if (isInline) return `${JSON.stringify(facts).slice(0, -1)},"data_array":${(await read(index)).toString('utf8')}}`;
+    const link = links.sign(new URL(c.req.url).origin, `${id}/${index}`);
+    return JSON.stringify({ external_links: [{ ...facts, byte_count: chunk.bytes, ...link }] });
   }
 
-  const links = new Hono();
-  links.get('/external-links/:id/:chunk', async (c) => {
-    const expires = Number(c.req.query('expires'));
-    const expected = Buffer.from(signature(c.req.param('id'), Number(c.req.param('chunk')), expires));
-    const given = Buffer.from(c.req.query('signature') ?? '');
-    const genuine = given.length === expected.length && timingSafeEqual(given, expected);
-    if (!genuine || !(expires > Date.now())) throw refusal(403, 'PERMISSION_DENIED', 'This link is not valid, or no longer.');
+  const linked = new Hono();
+  linked.get('/external-links/:id/:chunk', async (c) => {
+    links.check(c, `${c.req.param('id')}/${c.req.param('chunk')}`);
     const statement = statementOf(c);
-    if (!statement.result) throw missing(`The result of statement ${statement.id} is gone.`);
-    const bytes = await statement.result.read(chunkOf(statement, c.req.param('chunk')));
+    const bytes = await statement.read(chunkOf(c, statement));
     const type = statement.request.format === 'ARROW_STREAM' ? 'application/vnd.apache.arrow.stream' : 'application/json';
     return c.body(new Uint8Array(bytes), 200, { 'content-type': type });
   });
 
-  const reaper = setInterval(() => {
-    for (const statement of statements.values()) if (Date.now() - (statement.finishedAt ?? Infinity) > KEPT_MS) close(statements, statement);
-  }, 60_000);
-  reaper.unref();
   const stop = async () => {
-    clearInterval(reaper);
     await sessions.stop();
-    await Promise.allSettled([...statements.values()].map((statement) => statement.cancel()));
-    await Promise.allSettled([...statements.values()].map((statement) => statement.result?.remove()));
+    await statements.stop();
   };
-  return { app, links, stop };
+  return { app, links: linked, stop };
 }
 
-/** An ended statement first loses its result (CLOSED), and an hour later its name. */
-function close(statements: Map<string, Statement>, statement: Statement): void {
-  if (statement.state === 'CLOSED') statements.delete(statement.id);
-  if (statement.state === 'SUCCEEDED') statement.state = 'CLOSED';
-  void statement.result?.remove().catch(() => {});
-  statement.finishedAt = Date.now();
-  delete statement.result;
+/** Links whose signature is their credential, for a while. */
+function signedLinks() {
+  const key = randomBytes(32);
+  const signature = (what: string, expires: number) => createHmac('sha256', key).update(`${what}/${expires}`).digest('base64url');
+  return {
+    sign: (origin: string, what: string) => {
+      const expires = Date.now() + LINK_MS;
+      const query = new URLSearchParams({ expires: String(expires), signature: signature(what, expires) });
+      return { external_link: `${origin}/external-links/${what}?${query}`, expiration: new Date(expires).toISOString() };
+    },
+    check: (c: Context, what: string) => {
+      const expires = Number(c.req.query('expires'));
+      const [expected, given] = [signature(what, expires), c.req.query('signature') ?? ''].map((text) => Buffer.from(text)) as [Buffer, Buffer];
+      const isGenuine = given.length === expected.length && timingSafeEqual(given, expected);
+      if (!isGenuine || !(expires > Date.now())) throw refusal(403, 'PERMISSION_DENIED', 'This link is not valid, or no longer.');
+    },
+  };
 }
 
-function makeRoom(statements: Map<string, Statement>): void {
-  if (statements.size < MOST_STATEMENTS) return;
-  const oldest = [...statements.values()].find((statement) => statement.finishedAt !== undefined);
-  if (!oldest) throw refusal(429, 'RESOURCE_EXHAUSTED', `${MOST_STATEMENTS} statements are running already.`);
-  void oldest.result?.remove().catch(() => {});
-  statements.delete(oldest.id);
-}
-
-function chunkOf(statement: Statement, given: string | undefined): number {
-  const index = Number(given);
-  const count = statement.result?.chunks.length ?? 0;
-  if (!Number.isInteger(index) || index < 0 || (index >= count && index > 0)) throw invalid(`The result has ${count} chunks; there is no chunk ${given}.`);
-  return index;
-}
-
-function manifestOf({ request, columns, result, truncated }: Statement) {
-  const chunks = (result?.chunks ?? []).map(({ rowOffset, rowCount, bytes }, chunk_index) => ({ chunk_index, row_offset: rowOffset, row_count: rowCount, byte_count: bytes }));
+function manifestOf({ request, operation: { columns }, chunks, isTruncated }: Statement) {
+  const sum = (field: 'bytes' | 'rowCount') => chunks.reduce((total, chunk) => total + chunk[field], 0);
   return {
     format: request.format,
     schema: { column_count: columns.length, columns: columns.map(columnInfo) },
     total_chunk_count: chunks.length,
-    chunks,
-    total_row_count: result?.rows ?? 0,
-    total_byte_count: chunks.reduce((sum, { byte_count }) => sum + byte_count, 0),
-    truncated,
+    chunks: chunks.map(({ rowOffset, rowCount, bytes }, chunk_index) => ({ chunk_index, row_offset: rowOffset, row_count: rowCount, byte_count: bytes })),
+    total_row_count: sum('rowCount'),
+    total_byte_count: sum('bytes'),
+    truncated: isTruncated,
   };
 }
 
 function columnInfo({ name, type }: Column, position: number) {
-  const decimal = type.kind === 'decimal' ? decimalOf(type) : undefined;
+  const decimal = type.kind === 'decimal' && decimalOf(type);
+  const interval = intervalText(type);
   return {
     name,
     type_text: typeText(type),
     type_name: namesOf(type).rest,
     position,
     ...(decimal && { type_precision: decimal.precision, type_scale: decimal.scale }),
-    ...(intervalText(type) && { type_interval_type: intervalText(type) }),
+    ...(interval && { type_interval_type: interval }),
   };
 }
 

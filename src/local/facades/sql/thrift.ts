@@ -2,19 +2,19 @@ import { Processor } from '@databricks/sql/thrift/TCLIService.js';
 import { Hono, type Context } from 'hono';
 import { TBinaryProtocol, TBufferedTransport } from 'thrift';
 import { messageOf } from '../../../errors.ts';
-import type { Facade, Log } from '../../contract.ts';
+import type { Facade } from '../../contract.ts';
+import type { SparkConnect } from '../../spark-connect/client.ts';
 import { refusal } from '../refusal.ts';
 import { readBody } from './body.ts';
-import type { SparkConnect } from './spark-connect.ts';
+import { createHandles } from './thrift-handles.ts';
 import { createThriftHandler } from './thrift-handler.ts';
-import { createRegistry } from './thrift-registry.ts';
 
 const MOST_BYTES_IN_A_REQUEST = 16 * 2 ** 20;
 
 /** Databricks SQL's Thrift protocol over HTTP, at the paths of warehouses and of clusters. */
-export function createThrift(spark: SparkConnect, log: Log): Facade {
-  const registry = createRegistry(log);
-  const processor = new Processor(createThriftHandler(spark, registry)) as Calls;
+export function createThrift(spark: SparkConnect): Facade {
+  const handles = createHandles();
+  const processor = new Processor(createThriftHandler(spark, handles)) as Calls;
   const answer = async (c: Context) => {
     const request = await readBody(c, MOST_BYTES_IN_A_REQUEST);
     const response = await respond(processor, request).catch((error: unknown) => {
@@ -24,7 +24,7 @@ export function createThrift(spark: SparkConnect, log: Log): Facade {
   };
   const app = new Hono();
   for (const path of ['/sql/1.0/warehouses/:id', '/sql/1.0/endpoints/:id', '/sql/protocolv1/o/:org/:cluster']) app.post(path, answer);
-  return { app, stop: registry.stop };
+  return { app, stop: handles.stop };
 }
 
 type Calls = { process(input: TBinaryProtocol, output: TBinaryProtocol): void };

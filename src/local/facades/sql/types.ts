@@ -1,4 +1,4 @@
-import type { DataType, Message } from './spark-connect.ts';
+import type { DataType, Message } from '../../spark-connect/client.ts';
 
 /** A result column as Spark declares it. */
 export type Column = { name: string; type: DataType };
@@ -8,46 +8,50 @@ type Names = {
   sql: string;
   /** `TTypeId` of Hive's Thrift protocol. */
   thrift: number;
-  /** `type_name` of the statement API. */
-  rest: string;
   /** java.sql.Types, which GetColumns and GetTypeInfo answer with. */
   jdbc: number;
+  /** `type_name` of the statement API. */
+  rest: string;
 };
 
+const names = (sql: string, thrift: number, jdbc: number, rest = sql): Names => ({ sql, thrift, jdbc, rest });
+
 const NAMES: Record<string, Names> = {
-  boolean: { sql: 'BOOLEAN', thrift: 0, rest: 'BOOLEAN', jdbc: 16 },
-  byte: { sql: 'TINYINT', thrift: 1, rest: 'BYTE', jdbc: -6 },
-  short: { sql: 'SMALLINT', thrift: 2, rest: 'SHORT', jdbc: 5 },
-  integer: { sql: 'INT', thrift: 3, rest: 'INT', jdbc: 4 },
-  long: { sql: 'BIGINT', thrift: 4, rest: 'LONG', jdbc: -5 },
-  float: { sql: 'FLOAT', thrift: 5, rest: 'FLOAT', jdbc: 6 },
-  double: { sql: 'DOUBLE', thrift: 6, rest: 'DOUBLE', jdbc: 8 },
-  string: { sql: 'STRING', thrift: 7, rest: 'STRING', jdbc: 12 },
-  timestamp: { sql: 'TIMESTAMP', thrift: 8, rest: 'TIMESTAMP', jdbc: 93 },
-  timestamp_ntz: { sql: 'TIMESTAMP_NTZ', thrift: 8, rest: 'TIMESTAMP_NTZ', jdbc: 93 },
-  binary: { sql: 'BINARY', thrift: 9, rest: 'BINARY', jdbc: -2 },
-  array: { sql: 'ARRAY', thrift: 10, rest: 'ARRAY', jdbc: 2003 },
-  map: { sql: 'MAP', thrift: 11, rest: 'MAP', jdbc: 2000 },
-  struct: { sql: 'STRUCT', thrift: 12, rest: 'STRUCT', jdbc: 2002 },
-  decimal: { sql: 'DECIMAL', thrift: 15, rest: 'DECIMAL', jdbc: 3 },
-  null: { sql: 'VOID', thrift: 16, rest: 'NULL', jdbc: 0 },
-  date: { sql: 'DATE', thrift: 17, rest: 'DATE', jdbc: 91 },
-  var_char: { sql: 'VARCHAR', thrift: 7, rest: 'STRING', jdbc: 12 },
-  char: { sql: 'CHAR', thrift: 7, rest: 'CHAR', jdbc: 1 },
-  year_month_interval: { sql: 'INTERVAL', thrift: 20, rest: 'INTERVAL', jdbc: 1111 },
-  day_time_interval: { sql: 'INTERVAL', thrift: 21, rest: 'INTERVAL', jdbc: 1111 },
-  calendar_interval: { sql: 'INTERVAL', thrift: 7, rest: 'INTERVAL', jdbc: 1111 },
-  variant: { sql: 'VARIANT', thrift: 7, rest: 'VARIANT', jdbc: 1111 },
+  boolean: names('BOOLEAN', 0, 16),
+  byte: names('TINYINT', 1, -6, 'BYTE'),
+  short: names('SMALLINT', 2, 5, 'SHORT'),
+  integer: names('INT', 3, 4),
+  long: names('BIGINT', 4, -5, 'LONG'),
+  float: names('FLOAT', 5, 6),
+  double: names('DOUBLE', 6, 8),
+  string: names('STRING', 7, 12),
+  timestamp: names('TIMESTAMP', 8, 93),
+  timestamp_ntz: names('TIMESTAMP_NTZ', 8, 93),
+  binary: names('BINARY', 9, -2),
+  array: names('ARRAY', 10, 2003),
+  map: names('MAP', 11, 2000),
+  struct: names('STRUCT', 12, 2002),
+  decimal: names('DECIMAL', 15, 3),
+  null: names('VOID', 16, 0, 'NULL'),
+  date: names('DATE', 17, 91),
+  var_char: names('VARCHAR', 7, 12, 'STRING'),
+  char: names('CHAR', 7, 1),
+  year_month_interval: names('INTERVAL', 20, 1111),
+  day_time_interval: names('INTERVAL', 21, 1111),
+  calendar_interval: names('INTERVAL', 7, 1111),
+  variant: names('VARIANT', 7, 1111),
 };
-const OTHER: Names = { sql: 'STRING', thrift: 7, rest: 'USER_DEFINED_TYPE', jdbc: 1111 };
 const INTERVAL_FIELDS: Record<string, string[]> = {
   year_month_interval: ['YEAR', 'MONTH'],
   day_time_interval: ['DAY', 'HOUR', 'MINUTE', 'SECOND'],
 };
 
+/** Types that GetTypeInfo lists. */
+export const ALL_TYPES = [...new Map(Object.values(NAMES).map((type) => [type.sql, type])).values()];
+
 /** What the protocols call a type. */
 export function namesOf(type: DataType): Names {
-  return NAMES[type.kind] ?? { ...OTHER, sql: type.kind.toUpperCase() };
+  return NAMES[type.kind] ?? names(type.kind.toUpperCase(), 7, 1111, 'USER_DEFINED_TYPE');
 }
 
 /** The columns of a struct type as Spark Connect sends it (empty lists are left out on the wire). */
@@ -89,15 +93,9 @@ export function typeText(type: DataType): string {
   }
 }
 
-/** The types GetTypeInfo lists, with JDBC's numbers. */
-export function allTypes(): Names[] {
-  return Object.values(NAMES);
-}
-
 /** True where `test` holds for the type or for one inside it. */
 export function anyInside(type: DataType, test: (type: DataType) => boolean): boolean {
-  if (test(type)) return true;
-  if (type.kind === 'array') return anyInside(type.array.element_type, test);
-  if (type.kind === 'map') return anyInside(type.map.key_type, test) || anyInside(type.map.value_type, test);
-  return type.kind === 'struct' && columnsOf(type.struct).some((field) => anyInside(field.type, test));
+  const { element_type, key_type, value_type } = (type[type.kind] ?? {}) as Record<string, DataType | undefined>;
+  const inner = [element_type, key_type, value_type, ...columnsOf(type.struct).map((field) => field.type)];
+  return test(type) || inner.some((part) => part && anyInside(part, test));
 }

@@ -132,6 +132,20 @@ describe('@databricks/sql', () => {
     expect(String(version.getValue())).toMatch(/^4\.1\./);
   });
 
+  it.each([
+    ['%', ['a.c', 'tr_ffic', 'traffic', 'traffic_2']],
+    ['TR%', ['tr_ffic', 'traffic', 'traffic_2']],
+    ['tr_ffic', ['tr_ffic', 'traffic']],
+    ['tr\\_ffic', ['tr_ffic']],
+    ['a.c', ['a.c']],
+    ["'; drop", []],
+    ['(', []],
+  ])('takes %j as a JDBC pattern of names', async (columnName, names) => {
+    await rowsOf(session, 'create view if not exists sql_node.patterns as select 1 as traffic, 2 as tr_ffic, 3 as traffic_2, 4 as `a.c`');
+    const found = (await (await session.getColumns({ schemaName: 'sql_node', tableName: 'patterns', columnName })).fetchAll()) as { COLUMN_NAME: string }[];
+    expect(found.map(({ COLUMN_NAME }) => COLUMN_NAME).toSorted()).toEqual(names);
+  });
+
   it('serves 50 sessions at once, each with its own right result', async () => {
     const results = await Promise.all(Array.from({ length: 50 }, async (_, index) => {
       const own = await client.openSession({});

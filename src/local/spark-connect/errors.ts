@@ -1,5 +1,5 @@
 import { status as grpcStatus, type ServiceError } from '@grpc/grpc-js';
-import { Failure, messageOf } from '../../../errors.ts';
+import { Failure, messageOf } from '../../errors.ts';
 
 /** An error of a statement as Spark reports it: `code` is Spark's error class, `sqlState` five characters. */
 export type SqlFailure = Failure & { sqlState: string };

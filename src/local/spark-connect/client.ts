@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as grpc from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
-import type { Runtime, SparkDoor } from '../../contract.ts';
+import type { Runtime, SparkDoor } from '../contract.ts';
 import { readResponses, type Wire } from './responses.ts';
-import { sparkFailure, type ErrorDecoders } from './spark-errors.ts';
+import { sparkFailure, type ErrorDecoders } from './errors.ts';
 
 /** A message of Spark Connect's protocol as proto-loader reads and writes it: snake_case names, a oneof's case under its name. */
 export type Message = { [field: string]: any };

@@ -1,5 +1,5 @@
 import type { ClientReadableStream } from '@grpc/grpc-js';
-import type { Message, SparkResponse } from './spark-connect.ts';
+import type { Message, SparkResponse } from './client.ts';
 
 /** Calls of the service, with the token. */
 export type Wire = {
