@@ -85,10 +85,13 @@ export function createScheduler({ store, clock, execute, slots, place, log }: Sc
     if (closed) return;
     callOff();
     const changed = new Set<Run>();
-    for (let moved = active(); moved.length > 0; moved.forEach((run) => changed.add(run))) moved = active().filter(step);
-    changed.forEach(store.runs.save);
-    const dues = active().flatMap((run) => [run, ...run.attempts]).flatMap(({ life, due }) => (due !== undefined && (life === 'RUNNING' || life === 'WAITING_FOR_RETRY') ? [due] : []));
-    const next = dues.reduce((a, b) => Math.min(a, b), Infinity);
+    for (let stepped = true; stepped;) {
+      const moved = active().filter(step);
+      for (const run of moved) changed.add(run);
+      stepped = moved.length > 0;
+    }
+    for (const run of changed) store.runs.save(run);
+    const next = active().flatMap((run) => [run, ...run.attempts]).reduce((earliest, { due = Infinity }) => Math.min(earliest, due), Infinity);
     callOff = Number.isFinite(next) ? clock.after(Math.max(0, next - clock.now()), tick) : () => {};
   }
 
