@@ -8,7 +8,7 @@ import { poll } from '../../src/poll.ts';
 import { createProject, type Project } from '../acceptance/project.ts';
 
 type Provisioned = { changed: boolean; cluster: { brokers: string[]; state: string }; steps: { thing: string; name: string; changed: boolean; what: string }[] };
-type Destroyed = { changed: boolean; destroyed: { thing: string; name: string }[]; kept: { thing: string; name: string }[] };
+type Destroyed = { changed: boolean; steps: { thing: string; name: string }[]; kept: { thing: string; name: string }[] };
 
 let environment: Record<string, string>;
 
@@ -106,14 +106,14 @@ describe('a cluster of its own', () => {
     expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining('--yes')]);
     expect(unasked.stderr).toContain(`cluster with all its topics ${cluster}`);
     expect((await project.json<Provisioned>(['provision', '--var', 'partitions=4'])).steps.filter((step) => step.changed && step.thing !== 'topic')).toEqual([]);
-    const { destroyed, kept } = await project.json<Destroyed>(['destroy', '--yes']);
-    expect(things(destroyed)).toEqual(
+    const { steps, kept } = await project.json<Destroyed>(['destroy', '--yes']);
+    expect(things(steps)).toEqual(
       [`cluster with all its topics ${cluster}`, `key alias/${cluster}-streamgauge`, ...['admin', 'pipeline'].map((role) => `secret AmazonMSK_${cluster}_${cluster}-${role}`), 'index template traffic_windows_verbs'].sort(),
     );
     expect(kept).toEqual([]);
     const secrets = new SecretsManagerClient(awsOptions('SECRETS_MANAGER'));
     expect((await secrets.send(new DescribeSecretCommand({ SecretId: `AmazonMSK_${cluster}_${cluster}-admin` }))).DeletedDate).toBeInstanceOf(Date);
-    expect(await project.json<Destroyed>(['destroy', '--yes'])).toEqual({ changed: false, destroyed: [], kept: [] });
+    expect(await project.json<Destroyed>(['destroy', '--yes'])).toEqual({ changed: false, dryRun: false, risk: 'safe', steps: [], kept: [] });
   });
 });
 
@@ -133,8 +133,8 @@ describe('a cluster that was there before', () => {
     await admin.createTopics({ topics: [{ topic: 'there_before', numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '604800000' }, { name: 'min.insync.replicas', value: '1' }] }] });
     const second = await project.json<Provisioned>(['provision', '--var', 'topics=made_by_us,there_before']);
     expect(second.steps.find((step) => step.name === 'there_before')).toMatchObject({ changed: false });
-    const { destroyed, kept } = await project.json<Destroyed>(['destroy', '--yes', '--force']);
-    expect(things(destroyed)).toEqual(
+    const { steps, kept } = await project.json<Destroyed>(['destroy', '--yes', '--force']);
+    expect(things(steps)).toEqual(
       ['topic made_by_us', `key alias/${cluster}-streamgauge`, ...['admin', 'pipeline'].flatMap((role) => [`rights ${cluster}-${role}`, `secret AmazonMSK_${cluster}_${cluster}-${role}`]), 'index template traffic_windows_adopted'].sort(),
     );
     expect(things(kept)).toEqual([`cluster ${cluster}`]);
