@@ -9,6 +9,8 @@ export type BrokerSettings = {
   /** PEM: private key and certificate in one file. */
   keyStoreFile: string;
   caFile: string;
+  /** What an MSK configuration sets. */
+  custom?: Record<string, string>;
 };
 
 /** Common name of the certificate that brokers, and the platform's own administration, show to brokers. */
@@ -21,7 +23,7 @@ export const CERTIFICATE_PRINCIPAL_PREFIX = 'certificate:';
  * at MSK's port 9096; brokers, controllers and the platform itself by mutual TLS. Topic and ACL defaults are those of an MSK cluster.
  */
 export function brokerProperties(settings: BrokerSettings): string {
-  return Object.entries({ ...network(settings), ...security(settings), ...behaviour(settings) })
+  return Object.entries({ ...network(settings), ...security(settings), ...behaviour(settings), ...settings.custom })
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
 }

@@ -20,6 +20,8 @@ export type KafkaOptions = {
   /** One entry a broker, 1 to 3, the same at each start. */
   brokers: readonly BrokerPorts[];
   heapMb?: number;
+  /** Server properties in place of the defaults: an MSK configuration. */
+  properties?: Record<string, string>;
   log: Log;
   signal?: AbortSignal;
 };
@@ -32,6 +34,8 @@ export type Kafka = {
   putUser(name: string, password: Secret): Promise<void>;
   /** From now on nobody can log in as this user. */
   lockUser(name: string): Promise<void>;
+  /** Restarts the brokers one after the other with these properties in place of the ones before. */
+  reconfigure(properties: Record<string, string>): Promise<void>;
   /** Resolves only if a broker cannot be kept alive, with why; the other brokers go on. */
   failed: Promise<Failure>;
   stop(): Promise<void>;
@@ -68,6 +72,12 @@ export async function startKafka(options: KafkaOptions): Promise<Kafka> {
     brokers: () => brokers.map((broker, index) => ({ node: index + 1, pid: broker.pid(), alive: broker.alive() })),
     putUser: (name, password) => admin((it) => putScramUser(it, name, password)),
     lockUser: (name) => admin((it) => lockScramUser(it, name)),
+    reconfigure: async (properties) => {
+      for (const [index, broker] of brokers.entries()) {
+        await prepare({ ...options, properties }, index + 1);
+        await broker.restart();
+      }
+    },
     failed: Promise.race(brokers.map((broker) => broker.failed)),
     stop,
   };
@@ -91,7 +101,7 @@ async function prepare(options: KafkaOptions, node: number): Promise<void> {
   await mkdir(files.data, { recursive: true, mode: 0o700 });
   const { certFile, keyFile } = await options.authority.issue(PLATFORM_IDENTITY);
   const pem = await Promise.all([keyFile, certFile].map((file) => readFile(file, 'utf8')));
-  const settings = { node, cluster: options.brokers, dataDir: files.data, keyStoreFile: files.keyStore, caFile: options.authority.caFile };
+  const settings = { node, cluster: options.brokers, dataDir: files.data, keyStoreFile: files.keyStore, caFile: options.authority.caFile, custom: options.properties };
   const texts = [
     [files.keyStore, pem.join('\n')],
     [files.properties, brokerProperties(settings)],

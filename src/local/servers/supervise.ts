@@ -19,6 +19,8 @@ export type Supervised = {
   alive(): boolean;
   /** Resolves only if it cannot be kept alive, with why. */
   failed: Promise<Failure>;
+  /** Ends it and resolves when it is back; rejects if it cannot be kept alive. */
+  restart(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -30,18 +32,22 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
   const stopping = new AbortController();
   const failed = Promise.withResolvers<Failure>();
   let current = await options.start(options.signal);
+  let next = Promise.withResolvers<void>();
   const watch = async (): Promise<void> => {
     let deaths: number[] = [];
     for (;;) {
       const exit = await current.exited;
       if (stopping.signal.aborted) return;
-      let failure = await deathOf(current, exit.code, options.logFile);
+      // What was asked for is no death.
+      let failure = exit.asked ? undefined : await deathOf(current, exit.code, options.logFile);
       for (let back = false; !back; ) {
-        deaths = [...deaths.filter((at) => at > Date.now() - limits.withinMs), Date.now()];
-        options.log(failure.message);
-        if (deaths.length > limits.deaths) return failed.resolve(failure);
+        if (failure) {
+          deaths = [...deaths.filter((at) => at > Date.now() - limits.withinMs), Date.now()];
+          options.log(failure.message);
+          if (deaths.length > limits.deaths) return failed.resolve(failure);
+        }
         try {
-          await pause(Math.min(limits.firstPauseMs * 2 ** (deaths.length - 1), limits.longestPauseMs), stopping.signal);
+          if (failure) await pause(Math.min(limits.firstPauseMs * 2 ** (deaths.length - 1), limits.longestPauseMs), stopping.signal);
           current = await options.start(stopping.signal);
           back = true;
         } catch (error) {
@@ -50,6 +56,8 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
         }
       }
       options.log(`${options.name} is back (pid ${current.pid})`);
+      next.resolve();
+      next = Promise.withResolvers<void>();
     }
   };
   const watching = watch();
@@ -57,6 +65,12 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
     pid: () => current.pid,
     alive: () => current.alive(),
     failed: failed.promise,
+    restart: async () => {
+      const back = next.promise;
+      await current.stop();
+      const failure = await Promise.race([back, failed.promise]);
+      if (failure) throw failure;
+    },
     stop: async () => {
       stopping.abort();
       await current.stop();

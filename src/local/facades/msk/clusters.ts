@@ -7,6 +7,7 @@ import type { BrokerPorts } from '../../servers/kafka-settings.ts';
 import { startKafka, type Kafka } from '../../servers/kafka.ts';
 import { assertPortFree } from '../../servers/port.ts';
 import { openRecords, type Records } from '../disk.ts';
+import type { ConfigurationInfo, Configurations } from './configurations.ts';
 import { mskError } from './errors.ts';
 import type { ClusterRecord, clusterWanted } from './shapes.ts';
 
@@ -22,6 +23,7 @@ export type ClustersOptions = {
   /** The variable that moves the ports, for the message about a busy one. */
   portVariable: string;
   heapMb?: number;
+  configurations: Pick<Configurations, 'propertiesOf'>;
   log: Log;
   signal?: AbortSignal;
 };
@@ -34,8 +36,12 @@ export type Clusters = {
   save(cluster: ClusterRecord): void;
   create(wanted: ReturnType<typeof clusterWanted>): ClusterRecord;
   remove(cluster: ClusterRecord): void;
-  /** The brokers of an ACTIVE cluster; BadRequestException in every other state. */
-  kafka(cluster: ClusterRecord): Kafka;
+  /** Restarts the brokers of an ACTIVE cluster with this configuration, one after the other. */
+  reconfigure(cluster: ClusterRecord, info: ConfigurationInfo): void;
+  /** The brokers of a cluster in one of these states, ACTIVE unless given; BadRequestException in every other state. */
+  kafka(cluster: ClusterRecord, states?: readonly string[]): Kafka;
+  /** Aborted when the platform stops. */
+  closing: AbortSignal;
   stop(): Promise<void>;
 };
 
@@ -73,13 +79,17 @@ export async function openClusters(options: ClustersOptions): Promise<Clusters> 
     save: (cluster) => save(book, cluster),
     create: (wanted) => create(book, wanted),
     remove: (cluster) => remove(book, cluster),
-    kafka(cluster) {
-      const kafka = book.running.get(cluster.arn);
-      if (cluster.state !== 'ACTIVE' || kafka === undefined) throw mskError('BadRequestException', `The cluster is in state ${cluster.state}; this operation needs state ACTIVE.`, 'clusterArn');
-      return kafka;
-    },
+    reconfigure: (cluster, info) => reconfigure(book, cluster, info),
+    kafka: (cluster, states) => kafkaOf(book, cluster, states),
+    closing: signal,
     stop,
   };
+}
+
+function kafkaOf({ running }: Book, cluster: ClusterRecord, states: readonly string[] = ['ACTIVE']): Kafka {
+  const kafka = running.get(cluster.arn);
+  if (!states.includes(cluster.state) || kafka === undefined) throw mskError('BadRequestException', `The cluster is in state ${cluster.state}; this operation needs state ${states.join(' or ')}.`, 'clusterArn');
+  return kafka;
 }
 
 function reopen(book: Book, cluster: ClusterRecord): Promise<void> {
@@ -102,7 +112,8 @@ function create(book: Book, wanted: ReturnType<typeof clusterWanted>): ClusterRe
   const { options, clusters } = book;
   if ([...clusters.values()].some(({ name }) => name === wanted.name)) throw mskError('ConflictException', `A resource already exists with the name ${wanted.name}.`, 'clusterName');
   const arn = `arn:aws:kafka:${options.region}:${options.accountId}:cluster/${wanted.name}/${randomUUID()}-1`;
-  const identity = { arn, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: `K${randomBytes(6).toString('hex').toUpperCase()}` };
+  const identity = { arn, kafkaId: randomBytes(16).toString('base64url'), creationTime: new Date().toISOString(), currentVersion: newVersion() };
+  if (wanted.configuration) options.configurations.propertiesOf(wanted.configuration);
   const slots = freeSlots(options.ports.length, clusters, wanted.provisioned.numberOfBrokerNodes);
   const cluster: ClusterRecord = { ...wanted, ...identity, state: 'CREATING', slots, scramSecrets: [] };
   save(book, cluster);
@@ -110,9 +121,21 @@ function create(book: Book, wanted: ReturnType<typeof clusterWanted>): ClusterRe
   return cluster;
 }
 
+function reconfigure(book: Book, cluster: ClusterRecord, configuration: ConfigurationInfo): void {
+  const kafka = kafkaOf(book, cluster);
+  const properties = book.options.configurations.propertiesOf(configuration);
+  save(book, { ...cluster, state: 'UPDATING' });
+  // Kept when the brokers have it: a platform that is killed before this starts them with the old one.
+  inBackground(book, cluster.arn, kafka.reconfigure(properties).then(() => save(book, { ...get(book, cluster.arn), state: 'ACTIVE', configuration, currentVersion: newVersion() })));
+}
+
+function newVersion(): string {
+  return `K${randomBytes(6).toString('hex').toUpperCase()}`;
+}
+
 function remove(book: Book, cluster: ClusterRecord): void {
   if (cluster.state === 'DELETING') return;
-  if (cluster.state === 'CREATING') throw mskError('BadRequestException', "You can't delete a cluster in state CREATING.", 'clusterArn');
+  if (['CREATING', 'UPDATING'].includes(cluster.state)) throw mskError('BadRequestException', `You can't delete a cluster in state ${cluster.state}.`, 'clusterArn');
   save(book, { ...cluster, state: 'DELETING' });
   inBackground(book, cluster.arn, erase(book, cluster));
 }
@@ -122,7 +145,8 @@ async function start(book: Book, cluster: ClusterRecord): Promise<void> {
   const brokers = cluster.slots.map((slot) => options.ports[slot] as BrokerPorts);
   for (const { clients, internal, controller } of brokers)
     for (const port of [clients, internal, controller]) await assertPortFree({ port, name: 'Kafka', variable: options.portVariable });
-  const kafka = await startKafka({ ...options, signal, stateDir: folderOf(book, cluster), clusterId: cluster.kafkaId, brokers });
+  const properties = cluster.configuration && options.configurations.propertiesOf(cluster.configuration);
+  const kafka = await startKafka({ ...options, properties, signal, stateDir: folderOf(book, cluster), clusterId: cluster.kafkaId, brokers });
   book.running.set(cluster.arn, kafka);
   // Read again: its tags may have changed while it started.
   save(book, { ...get(book, cluster.arn), state: 'ACTIVE', stateInfo: undefined });

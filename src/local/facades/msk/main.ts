@@ -5,13 +5,14 @@ import { messageOf } from '../../../errors.ts';
 import type { Facade } from '../../contract.ts';
 import type { AwsCredentials } from '../../servers/aws.ts';
 import { openClusters, type Clusters, type ClustersOptions } from './clusters.ts';
+import { openConfigurations } from './configurations.ts';
 import { bodyOf, mskError, pageOf } from './errors.ts';
-import { associate, disassociate } from './scram.ts';
+import { associate, disassociate, followRotations } from './scram.ts';
 import type { SecretsAccess } from './secrets.ts';
-import { clusterWanted, describeV1, describeV2, hasScram } from './shapes.ts';
+import { clusterWanted, configurationWanted, describeV1, describeV2, hasScram, type ClusterRecord } from './shapes.ts';
 import { verifySignature } from './signature.ts';
 
-export type MskOptions = ClustersOptions & {
+export type MskOptions = Omit<ClustersOptions, 'configurations'> & {
   /** Where Secrets Manager and KMS answer. */
   awsUrl: string;
   credentials: AwsCredentials;
@@ -21,7 +22,8 @@ const MOST_BODY_BYTES = 1 << 20;
 
 /** MSK's REST API in front of real brokers; returns when the clusters that it had are up again. */
 export async function createMsk(options: MskOptions): Promise<Facade> {
-  const clusters = await openClusters(options);
+  const configurations = openConfigurations(options.stateDir, `arn:aws:kafka:${options.region}:${options.accountId}`);
+  const clusters = await openClusters({ ...options, configurations });
   const access = { awsUrl: options.awsUrl, caFile: options.authority.caFile, region: options.region, credentials: options.credentials };
   const app = new Hono();
   app.onError((error) => {
@@ -38,7 +40,9 @@ export async function createMsk(options: MskOptions): Promise<Facade> {
   clusterRoutes(app, clusters);
   scramRoutes(app, clusters, access);
   tagRoutes(app, clusters);
-  return { app, stop: clusters.stop };
+  configurations.mount(app, (arn) => clusters.all().some(({ configuration }) => configuration?.arn === arn));
+  const following = followRotations(clusters, access, options.log);
+  return { app, stop: async () => void (await Promise.all([clusters.stop(), following])) };
 }
 
 function clusterRoutes(app: Hono, clusters: Clusters): void {
@@ -64,16 +68,27 @@ function clusterRoutes(app: Hono, clusters: Clusters): void {
   }
   app.get('/v1/clusters/:arn/bootstrap-brokers', (c) => {
     const cluster = clusters.get(arnOf(c));
-    const { bootstrap } = clusters.kafka(cluster);
+    const { bootstrap } = clusters.kafka(cluster, ['ACTIVE', 'UPDATING']);
     return c.json(hasScram(cluster) ? { bootstrapBrokerStringSaslScram: bootstrap.join(',') } : {});
+  });
+  app.put('/v1/clusters/:arn/configuration', async (c) => {
+    const cluster = clusters.get(arnOf(c));
+    const { configurationInfo, currentVersion } = await bodyOf(c);
+    checkVersion(cluster, currentVersion);
+    clusters.reconfigure(cluster, configurationWanted(configurationInfo));
+    return c.json({ clusterArn: cluster.arn, clusterOperationArn: cluster.arn.replace(':cluster/', ':cluster-operation/') });
   });
   app.delete('/v1/clusters/:arn', (c) => {
     const cluster = clusters.get(arnOf(c));
     const version = c.req.query('currentVersion');
-    if (version !== undefined && version !== cluster.currentVersion) throw mskError('BadRequestException', 'This operation cannot be performed with the current version of the cluster.', 'currentVersion');
+    if (version !== undefined) checkVersion(cluster, version);
     clusters.remove(cluster);
     return c.json({ clusterArn: cluster.arn, state: 'DELETING' });
   });
+}
+
+function checkVersion(cluster: ClusterRecord, version: unknown): void {
+  if (version !== cluster.currentVersion) throw mskError('BadRequestException', 'This operation cannot be performed with the current version of the cluster.', 'currentVersion');
 }
 
 function scramRoutes(app: Hono, clusters: Clusters, access: SecretsAccess): void {

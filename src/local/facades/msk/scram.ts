@@ -1,9 +1,14 @@
+import { messageOf } from '../../../errors.ts';
+import { pause } from '../../../poll.ts';
+import type { Log } from '../../contract.ts';
 import { mskError } from './errors.ts';
 import type { Clusters } from './clusters.ts';
 import { readLogin, type SecretsAccess, type Unprocessed } from './secrets.ts';
 import { hasScram, type ClusterRecord } from './shapes.ts';
 
 const MOST_SECRETS = 10;
+/** MSK needs minutes. */
+const ROTATION_MS = 5_000;
 
 /** Makes a SCRAM user in the brokers of each secret that follows MSK's rules; the others come back, each with why. */
 export async function associate(clusters: Clusters, access: SecretsAccess, arn: string, body: Record<string, unknown>): Promise<Unprocessed[]> {
@@ -19,7 +24,7 @@ export async function associate(clusters: Clusters, access: SecretsAccess, arn: 
       await kafka.putUser(login.username, login.password);
       const cluster = clusters.get(arn);
       const others = cluster.scramSecrets.filter((known) => known.arn !== secretArn);
-      clusters.save({ ...cluster, scramSecrets: [...others, { arn: secretArn, username: login.username }] });
+      clusters.save({ ...cluster, scramSecrets: [...others, { arn: secretArn, username: login.username, version: login.version }] });
     }
   }
   return unprocessed;
@@ -41,6 +46,27 @@ export async function disassociate(clusters: Clusters, arn: string, body: Record
     clusters.save({ ...cluster, scramSecrets: cluster.scramSecrets.filter((secret) => secret.arn !== secretArn) });
   }
   return unprocessed;
+}
+
+/** As MSK does, gives the brokers a password that was rotated in Secrets Manager; resolves when the platform stops. */
+export async function followRotations(clusters: Clusters, access: SecretsAccess, log: Log): Promise<void> {
+  const { closing } = clusters;
+  while (!closing.aborted) {
+    await pause(ROTATION_MS, closing).catch(() => {});
+    for (const { arn, state, scramSecrets } of clusters.all()) {
+      if (closing.aborted || state !== 'ACTIVE') continue;
+      for (const secret of scramSecrets) await takeOver(clusters, access, arn, secret).catch((error: unknown) => closing.aborted || log(`secret ${secret.arn}: ${messageOf(error)}`));
+    }
+  }
+}
+
+async function takeOver(clusters: Clusters, access: SecretsAccess, arn: string, known: ClusterRecord['scramSecrets'][number]): Promise<void> {
+  const login = await readLogin(access, known.arn);
+  // Another user's name is another association's: MSK wants that to be made anew.
+  if (!('username' in login) || login.version === known.version || login.username !== known.username) return;
+  await clusters.kafka(clusters.get(arn)).putUser(login.username, login.password);
+  const cluster = clusters.get(arn);
+  clusters.save({ ...cluster, scramSecrets: cluster.scramSecrets.map((secret) => (secret.arn === known.arn ? { ...secret, version: login.version } : secret)) });
 }
 
 function scramCluster(clusters: Clusters, arn: string): ClusterRecord {

@@ -8,7 +8,8 @@ import { signerFor } from './signature.ts';
 /** Why MSK would not take a secret: goes into UnprocessedScramSecrets, never an HTTP error. */
 export type Unprocessed = { secretArn: string; errorCode: string; errorMessage: string };
 
-export type ScramLogin = { username: string; password: Secret };
+/** `version` is the id of the secret's current value. */
+export type ScramLogin = { username: string; password: Secret; version: string };
 
 export type SecretsAccess = { awsUrl: string; caFile: string; region: string; credentials: AwsCredentials };
 
@@ -30,17 +31,17 @@ export async function readLogin(access: SecretsAccess, secretArn: string): Promi
   const manager = (key?.KeyMetadata as { KeyManager?: string } | undefined)?.KeyManager;
   // moto calls every key the customer's; the default one is known by its alias.
   if (manager !== 'CUSTOMER' || String(secret.KmsKeyId).includes('alias/aws/')) return invalid("The provided secret is encrypted with the default key. You can't use this secret with Amazon MSK.");
-  const login = loginIn(value.SecretString);
+  const login = loginIn(value.SecretString, String(value.VersionId));
   return login ?? invalid('The secret must be JSON with a non-empty "username" and "password".', 'InvalidSecret');
 }
 
-function loginIn(text: unknown): ScramLogin | undefined {
+function loginIn(text: unknown, version: string): ScramLogin | undefined {
   try {
     const { username, password } = JSON.parse(String(text)) as Record<string, unknown>;
     if (typeof username !== 'string' || username === '' || typeof password !== 'string' || password === '') return undefined;
     // It would be a super user's principal.
     if (username.startsWith(CERTIFICATE_PRINCIPAL_PREFIX)) return undefined;
-    return { username, password: new Secret(password) };
+    return { username, password: new Secret(password), version };
   } catch {
     return undefined;
   }

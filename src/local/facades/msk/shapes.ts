@@ -1,6 +1,7 @@
+import type { ConfigurationInfo } from './configurations.ts';
 import { mskError } from './errors.ts';
 
-export type ClusterState = 'CREATING' | 'ACTIVE' | 'DELETING' | 'FAILED';
+export type ClusterState = 'CREATING' | 'UPDATING' | 'ACTIVE' | 'DELETING' | 'FAILED';
 
 /** One cluster as it is kept on disk. */
 export type ClusterRecord = {
@@ -18,13 +19,15 @@ export type ClusterRecord = {
   provisioned: Record<string, unknown> & { numberOfBrokerNodes: number };
   kafkaVersion: string;
   tags: Record<string, string>;
-  scramSecrets: { arn: string; username: string }[];
+  configuration?: ConfigurationInfo;
+  /** `version` is of the secret's value that the brokers have. */
+  scramSecrets: { arn: string; username: string; version?: string }[];
 };
 
 type Fields = Record<string, unknown>;
 
 /** What a create request asks for, or BadRequestException; `fields` is a V1 body, or `provisioned` of a V2 body. */
-export function clusterWanted(name: unknown, tags: unknown, fields: Fields): Pick<ClusterRecord, 'name' | 'tags' | 'provisioned' | 'kafkaVersion'> {
+export function clusterWanted(name: unknown, tags: unknown, fields: Fields): Pick<ClusterRecord, 'name' | 'tags' | 'provisioned' | 'kafkaVersion' | 'configuration'> {
   if (typeof name !== 'string' || !/^[A-Za-z0-9][A-Za-z0-9-]{0,63}$/.test(name)) throw bad('The cluster name has 1 to 64 letters, digits and hyphens.', 'clusterName');
   const nodes = fields.numberOfBrokerNodes;
   if (!Number.isInteger(nodes) || (nodes as number) < 1 || (nodes as number) > 3) throw bad('numberOfBrokerNodes is from 1 to 3 on the local platform.', 'numberOfBrokerNodes');
@@ -39,14 +42,22 @@ export function clusterWanted(name: unknown, tags: unknown, fields: Fields): Pic
   const authentication = object(fields.clientAuthentication);
   for (const way of ['tls', 'unauthenticated'])
     if (object(authentication[way]).enabled === true) throw bad(`The local platform has no ${way} listener: use sasl.scram.`, way);
-  const { kafkaVersion, clusterName: _name, tags: _tags, configurationInfo: _configuration, ...kept } = fields;
+  const { kafkaVersion, clusterName: _name, tags: _tags, configurationInfo, ...kept } = fields;
   const encryptionInfo = { ...object(fields.encryptionInfo), encryptionInTransit: { clientBroker: 'TLS', inCluster: inTransit.inCluster ?? true } };
   return {
     name,
     tags: object(tags) as Record<string, string>,
     kafkaVersion: String(kafkaVersion),
+    configuration: configurationInfo === undefined ? undefined : configurationWanted(configurationInfo),
     provisioned: { enhancedMonitoring: 'DEFAULT', storageMode: 'LOCAL', ...kept, encryptionInfo, numberOfBrokerNodes: nodes as number },
   };
+}
+
+/** `configurationInfo` of a request, or BadRequestException. */
+export function configurationWanted(given: unknown): ConfigurationInfo {
+  const { arn, revision } = object(given);
+  if (typeof arn !== 'string' || !Number.isInteger(revision)) throw bad('configurationInfo has an arn and a revision.', 'configurationInfo');
+  return { arn, revision: revision as number };
 }
 
 /** True if the cluster was created with SASL/SCRAM: without it there is no bootstrap string and no association. */
@@ -70,7 +81,7 @@ function common(cluster: ClusterRecord): Fields {
 }
 
 function provisionedOf(cluster: ClusterRecord): Fields {
-  return { ...cluster.provisioned, currentBrokerSoftwareInfo: { kafkaVersion: cluster.kafkaVersion } };
+  return { ...cluster.provisioned, currentBrokerSoftwareInfo: { kafkaVersion: cluster.kafkaVersion, configurationArn: cluster.configuration?.arn, configurationRevision: cluster.configuration?.revision } };
 }
 
 /** The value if it is an object; an empty one if it is absent or of another kind. */

@@ -4,22 +4,28 @@ import {
   BatchDisassociateScramSecretCommand,
   CreateClusterCommand,
   CreateClusterV2Command,
+  CreateConfigurationCommand,
   DeleteClusterCommand,
   DescribeClusterCommand,
   DescribeClusterV2Command,
+  DescribeConfigurationCommand,
+  DescribeConfigurationRevisionCommand,
   GetBootstrapBrokersCommand,
   KafkaClient,
   ListClustersV2Command,
+  ListConfigurationsCommand,
   ListNodesCommand,
   ListScramSecretsCommand,
   ListTagsForResourceCommand,
   TagResourceCommand,
   UntagResourceCommand,
+  UpdateClusterConfigurationCommand,
+  UpdateConfigurationCommand,
   type ProvisionedRequest,
 } from '@aws-sdk/client-kafka';
 import { CreateKeyCommand, KMSClient } from '@aws-sdk/client-kms';
-import { CreateSecretCommand, DeleteSecretCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { Kafka, logLevel } from 'kafkajs';
+import { CreateSecretCommand, DeleteSecretCommand, PutSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { AclOperationTypes, AclPermissionTypes, AclResourceTypes, Kafka, logLevel, ResourcePatternTypes } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { poll } from '../../../../src/poll.ts';
 import { ACCESS_KEY, brokerPorts, freePorts, prepareGround, REGION, startAwsPlatform, type AwsPlatform, type Ground } from '../../aws-platform.ts';
@@ -226,8 +232,67 @@ describe('SCRAM secrets', () => {
   });
 });
 
+it('takes over a password that was rotated in Secrets Manager', async () => {
+  const [alice = ''] = (await msk.send(new ListScramSecretsCommand({ ClusterArn: arn }))).SecretArnList ?? [];
+  await secrets.send(new PutSecretValueCommand({ SecretId: alice, SecretString: login('alice', 'alice-password-2') }));
+  const entered = (password: string) => topicsSeenBy(kafka('alice', password)).then(() => true, () => undefined);
+  await poll({ what: 'the new password', deadlineMs: 60_000, intervalMs: 250 }, () => entered('alice-password-2'));
+  expect(await entered('alice-password')).toBeUndefined();
+});
+
+describe('configurations', () => {
+  const properties = (text: string) => Buffer.from(text);
+
+  it('keeps revisions of properties, and refuses what MSK refuses', async () => {
+    const created = await msk.send(new CreateConfigurationCommand({ Name: 'strict', Description: 'first', KafkaVersions: ['3.9.x'], ServerProperties: properties('num.partitions=2') }));
+    expect(created).toMatchObject({ Name: 'strict', State: 'ACTIVE', LatestRevision: { Revision: 1, Description: 'first' } });
+    const Arn = created.Arn ?? '';
+    const second = await msk.send(new UpdateConfigurationCommand({ Arn, ServerProperties: properties('# ours\nnum.partitions = 3\nallow.everyone.if.no.acl.found=false\nlog.message.timestamp.type=CreateTime\n') }));
+    expect(second).toMatchObject({ Arn, LatestRevision: { Revision: 2 } });
+    expect(await msk.send(new DescribeConfigurationCommand({ Arn }))).toMatchObject({ Arn, Name: 'strict', KafkaVersions: ['3.9.x'], LatestRevision: { Revision: 2 } });
+    const first = await msk.send(new DescribeConfigurationRevisionCommand({ Arn, Revision: 1 }));
+    expect([Buffer.from(first.ServerProperties ?? []).toString(), first.Description]).toEqual(['num.partitions=2', 'first']);
+    expect((await msk.send(new ListConfigurationsCommand({}))).Configurations).toMatchObject([{ Arn, LatestRevision: { Revision: 2 } }]);
+    for (const text of ['super.users=User:alice', 'num.partitions=many', 'auto.create.topics.enable=1', 'nonsense'])
+      await expect(msk.send(new CreateConfigurationCommand({ Name: 'bad', ServerProperties: properties(text) }))).rejects.toMatchObject({ name: 'BadRequestException' });
+    await expect(msk.send(new CreateConfigurationCommand({ Name: 'strict', ServerProperties: properties('') }))).rejects.toMatchObject({ name: 'ConflictException' });
+    await expect(msk.send(new DescribeConfigurationRevisionCommand({ Arn: `${Arn}x`, Revision: 1 }))).rejects.toMatchObject({ name: 'NotFoundException' });
+  });
+
+  it('gives the brokers of a cluster its properties', async () => {
+    const [configuration] = (await msk.send(new ListConfigurationsCommand({}))).Configurations ?? [];
+    const bob = await secret('AmazonMSK_bob', login('bob', 'bob-password'));
+    await msk.send(new BatchAssociateScramSecretCommand({ ClusterArn: arn, SecretArnList: [bob] }));
+    const admin = kafka('alice', 'alice-password-2').admin();
+    await admin.connect();
+    const acl = { principal: 'User:alice', host: '*', operation: AclOperationTypes.ALL, permissionType: AclPermissionTypes.ALLOW, resourcePatternType: ResourcePatternTypes.LITERAL };
+    await admin.createAcls({ acl: [{ ...acl, resourceType: AclResourceTypes.TOPIC, resourceName: '*' }, { ...acl, resourceType: AclResourceTypes.CLUSTER, resourceName: 'kafka-cluster' }] });
+    await admin.disconnect();
+    const ConfigurationInfo = { Arn: configuration?.Arn, Revision: 2 };
+    const { CurrentVersion = '' } = (await msk.send(new DescribeClusterV2Command({ ClusterArn: arn }))).ClusterInfo ?? {};
+    await expect(msk.send(new UpdateClusterConfigurationCommand({ ClusterArn: arn, ConfigurationInfo, CurrentVersion: 'K0' }))).rejects.toMatchObject({ name: 'BadRequestException' });
+    await expect(msk.send(new UpdateClusterConfigurationCommand({ ClusterArn: arn, ConfigurationInfo: { ...ConfigurationInfo, Revision: 9 }, CurrentVersion }))).rejects.toMatchObject({ name: 'BadRequestException' });
+    await msk.send(new UpdateClusterConfigurationCommand({ ClusterArn: arn, ConfigurationInfo, CurrentVersion }));
+    const updating = (await msk.send(new DescribeClusterV2Command({ ClusterArn: arn }))).ClusterInfo;
+    expect([updating?.State, updating?.Provisioned?.CurrentBrokerSoftwareInfo?.ConfigurationArn]).toEqual(['UPDATING', undefined]);
+    await stateOf(arn, 'ACTIVE');
+    const updated = (await msk.send(new DescribeClusterV2Command({ ClusterArn: arn }))).ClusterInfo;
+    expect(updated?.Provisioned?.CurrentBrokerSoftwareInfo).toEqual({ KafkaVersion: '3.9.x', ConfigurationArn: configuration?.Arn, ConfigurationRevision: 2 });
+    expect(updated?.CurrentVersion).not.toBe(CurrentVersion);
+    const after = kafka('alice', 'alice-password-2').admin();
+    await after.connect();
+    await after.createTopics({ topics: [{ topic: 'by-default' }] });
+    const { topics } = await after.fetchTopicMetadata({ topics: ['by-default'] });
+    await after.disconnect();
+    expect(topics[0]?.partitions).toHaveLength(3);
+    // No ACL names bob: he may nothing.
+    expect(await topicsSeenBy(kafka('bob', 'bob-password'))).toEqual([]);
+    expect(await topicsSeenBy(kafka('alice', 'alice-password-2'))).toContain('by-default');
+  });
+});
+
 it('survives a restart: cluster, users, topics, secrets, tags', async () => {
-  const admin = kafka('alice', 'alice-password').admin();
+  const admin = kafka('alice', 'alice-password-2').admin();
   await admin.connect();
   await admin.createTopics({ topics: [{ topic: 'kept', numPartitions: 3 }] });
   await admin.disconnect();
@@ -235,7 +300,9 @@ it('survives a restart: cluster, users, topics, secrets, tags', async () => {
   platform = await startAwsPlatform(ground, ports);
   msk = mskClient();
   await stateOf(arn, 'ACTIVE');
-  expect(await topicsSeenBy(kafka('alice', 'alice-password'))).toContain('kept');
+  expect(await topicsSeenBy(kafka('alice', 'alice-password-2'))).toContain('kept');
   expect((await msk.send(new ListTagsForResourceCommand({ ResourceArn: arn }))).Tags).toEqual({ 'a b': 'c/d' });
-  expect((await msk.send(new ListScramSecretsCommand({ ClusterArn: arn }))).SecretArnList).toHaveLength(1);
+  expect((await msk.send(new ListScramSecretsCommand({ ClusterArn: arn }))).SecretArnList).toHaveLength(2);
+  expect((await msk.send(new DescribeClusterV2Command({ ClusterArn: arn }))).ClusterInfo?.Provisioned?.CurrentBrokerSoftwareInfo?.ConfigurationRevision).toBe(2);
+  expect(await topicsSeenBy(kafka('bob', 'bob-password'))).toEqual([]);
 });
