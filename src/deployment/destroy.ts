@@ -12,6 +12,7 @@ import { withAdmin } from '../kafka/connect.ts';
 import { deleteTopics, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts';
+import { deleteConfiguration, findConfiguration } from '../msk/configuration.ts';
 import { observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { disownTopics, ownedTopics } from '../msk/ownership.ts';
 import { poll } from '../poll.ts';
@@ -83,9 +84,11 @@ async function observeMade({ config, signal }: Context, { aws, workspace, elasti
     // Unlike for a plan, a table that nobody can see must not count as none.
     data ? findTables(config, signal) : [],
   ]);
-  const logins = await observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster);
+  const [logins, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  // Somebody else's cluster may have taken it over.
+  const configuration = own === undefined || (cluster?.configuration?.arn === own.arn && !cluster.ours) ? undefined : own.arn;
   const activeRuns = await Promise.all(deployed.map(async (thing) => (thing.what === 'job' ? (await listRuns(workspace, thing.id, { activeOnly: true })).map((run) => ({ jobId: thing.id, runId: run.run_id })) : [])));
-  return { cluster, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.flat() };
+  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.flat() };
 }
 
 /** Inside a cluster that stays; one that goes takes everything with it. */
@@ -129,6 +132,7 @@ async function remove(context: Context, systems: Systems, { cluster, logins }: M
   progress.update('secrets and key');
   await removeLogins(aws, cluster, name, logins, force);
   if (stepsThat(steps, 'delete cluster').length > 0 && cluster !== undefined) await deleteCluster(aws, cluster, { signal, onState: (state) => progress.update(`cluster ${name}: ${state}`) });
+  for (const { arn } of stepsThat(steps, 'delete configuration')) await deleteConfiguration(aws, arn);
 }
 
 /** A run that went on would make anew what goes after it. */

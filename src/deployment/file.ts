@@ -90,7 +90,7 @@ function madeHash(all: Made): string {
 
 /** A cluster that is patched meanwhile serves all the same, and others may tag it; Kafka lists rights in any order. */
 function lastingCluster(cluster: World['found']['cluster']): unknown {
-  const { tags: _tags, state, ...lasting } = cluster ?? { tags: {}, state: 'none' };
+  const { tags: _tags, version: _version, state, ...lasting } = cluster ?? { tags: {}, state: 'none' };
   return { ...lasting, state: ['CREATING', 'DELETING', 'FAILED', 'none'].includes(state) ? state : 'serving' };
 }
 

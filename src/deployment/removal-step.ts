@@ -10,4 +10,5 @@ export type Removal =
   | { do: 'take rights'; user: string }
   | { do: 'delete secret'; name: string; atOnce: boolean }
   | { do: 'delete key'; alias: string }
-  | { do: 'delete cluster'; name: string };
+  | { do: 'delete cluster'; name: string }
+  | { do: 'delete configuration'; arn: string };

@@ -5,6 +5,7 @@ import { Failure } from '../errors.ts';
 import type { Right } from '../kafka/acls.ts';
 import type { TopicFound } from '../kafka/topics.ts';
 import type { ClusterFound } from '../msk/cluster.ts';
+import { configurationNameOf } from '../msk/configuration.ts';
 import { keyAliasOf, RECOVERY_DAYS, ROLES, type LoginsFound, type SecretFound } from '../msk/logins.ts';
 import type { Removal } from './removal-step.ts';
 import type { Change, Risk, Step } from './step.ts';
@@ -15,6 +16,8 @@ export type RemovalOptions = Readonly<{ /** The Delta tables. */ data: boolean; 
 /** What provision and deploy made and is still there; topics and rights only of a cluster that stays: one that goes takes them along. */
 export type Made = Readonly<{
   cluster: ClusterFound | undefined;
+  /** The configuration that was made for the cluster, by its ARN. */
+  configuration: string | undefined;
   logins: LoginsFound;
   topics: readonly TopicFound[];
   rights: readonly Right[];
@@ -27,7 +30,7 @@ export type Made = Readonly<{
 
 /** Every step that takes back what was made, from the outside in: what uses a thing goes before it. Pure. */
 export function planRemoval(name: string, made: Made, { force }: RemovalOptions): Step[] {
-  const { cluster, logins, topics, rights, deployed, indexed, tables } = made;
+  const { cluster, configuration, logins, topics, rights, deployed, indexed, tables } = made;
   const users = [...new Set(rights.map(({ user }) => user))];
   return [
     ...deployed.map((thing) => deployedStep(thing, made)),
@@ -39,6 +42,8 @@ export function planRemoval(name: string, made: Made, { force }: RemovalOptions)
     ...ownSecrets(logins, force).map((secret) => secretStep(secret, force)),
     ...(logins.key?.ours === true ? [{ ...gone('key', keyAliasOf(name), 'irreversible', { do: 'delete key', alias: keyAliasOf(name) }), why: `AWS deletes it after ${RECOVERY_DAYS} days` }] : []),
     ...(isGoing(cluster) ? [clusterStep(cluster)] : []),
+    // In use until the cluster is gone.
+    ...(configuration === undefined ? [] : [gone('configuration', configurationNameOf(name), 'safe', { do: 'delete configuration', arn: configuration })]),
   ];
 }
 

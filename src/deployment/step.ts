@@ -2,6 +2,7 @@ import type { WorkspaceStep } from '../databricks/deploy.ts';
 import type { AclStep } from '../kafka/acls.ts';
 import type { TopicStep } from '../kafka/topics.ts';
 import type { ClusterStep } from '../msk/cluster.ts';
+import type { ConfigurationStep } from '../msk/configuration.ts';
 import type { LoginStep } from '../msk/logins.ts';
 import type { Removal } from './removal-step.ts';
 
@@ -14,6 +15,7 @@ export type Change = { field: string; found?: unknown; wanted?: unknown };
 
 /** What carries a step out: the step of one room, as that room planned it. */
 export type Work =
+  | { room: 'configuration'; step: ConfigurationStep }
   | { room: 'cluster'; step: ClusterStep }
   | { room: 'logins'; step: LoginStep }
   | { room: 'topics'; step: TopicStep }

@@ -15,7 +15,7 @@ const run = { key: 'traffic', jobId: 1, runId: 7 };
 describe('one plan from broker to index', () => {
   it('makes everything, each thing after what it needs', () => {
     const things = planDeployment(wantedOf(), NOTHING).map(({ thing }) => thing);
-    expect([...new Set(things)]).toEqual(['cluster', 'key', 'secret', 'association', 'topic', 'rights', 'secret scope', 'secrets', 'folder', 'notebook', 'job', 'index template']);
+    expect([...new Set(things)]).toEqual(['configuration', 'cluster', 'key', 'secret', 'association', 'topic', 'rights', 'secret scope', 'secrets', 'folder', 'notebook', 'job', 'index template']);
   });
 
   it.each<[string, Parameters<typeof wantedOf>[0], Partial<Observed>, string[]]>([
@@ -23,6 +23,8 @@ describe('one plan from broker to index', () => {
     ['more partitions', { partitions: 4 }, {}, ['change topic: irreversible']],
     ['a shorter retention', { retention_hours: 1 }, {}, ['change topic: loses data']],
     ['a longer retention', { retention_hours: 48 }, {}, ['change topic: safe']],
+    ['another number of copies that must have a record', { min_insync_replicas: 2 }, {}, ['change cluster: restarts stream', 'change topic: safe']],
+    ['brokers that were set to something else', {}, { configuration: { attached: { 'auto.create.topics.enable': 'true' }, own: undefined } }, ['change cluster: restarts stream']],
     ['another topic', { topics: ['t', 'u'] }, {}, ['create topic: safe', 'create rights: safe']],
     ['another notebook while nothing runs', { notebooks: { ingest: '2' } }, {}, ['change notebook: safe']],
     ['another notebook under a run', { notebooks: { ingest: '2' } }, { activeRuns: [run] }, ['change notebook: safe', 'restart run: restarts stream']],
@@ -51,6 +53,10 @@ describe('one plan from broker to index', () => {
     expect(planDeployment(wantedOf(), { ...found, topics })).toEqual([]);
     const cluster = found.cluster && { ...found.cluster, kafkaVersion: '3.6.0', brokers: 6 };
     expect(driftOf(wantedOf(), { ...found, cluster }).map(({ field }) => field)).toEqual(['brokers', 'Kafka version']);
+    const others = found.cluster && { ...found.cluster, ours: false };
+    const configuration = { attached: { 'auto.create.topics.enable': 'true', 'num.partitions': '9' }, own: undefined };
+    expect(planDeployment(wantedOf(), { ...found, cluster: others, configuration })).toEqual([]);
+    expect(driftOf(wantedOf(), { ...found, cluster: others, configuration })).toMatchObject([{ field: 'auto.create.topics.enable', found: 'true', wanted: 'false', wins: expect.stringContaining('somebody else') }]);
     expect(driftOf(wantedOf(), { ...found, topics })).toMatchObject([{ thing: 'topic', field: 'replication factor', found: 3, wanted: 1, wins: expect.stringMatching(/^the topic/) }]);
   });
 

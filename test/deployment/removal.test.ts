@@ -12,8 +12,8 @@ const secret = (role: string, more = {}) => ({ name: `s-${role}`, arn: `arn-${ro
 const logins = { key: { id: 'k', arn: 'k', ours: true }, secrets: { admin: secret('admin'), pipeline: secret('pipeline') } };
 const topic = { name: 't', partitions: 4, replicationFactor: 1, configs: { 'retention.ms': '1' } };
 const job = { what: 'job', id: 5, name: 'j' } as const;
-const ALL: Made = { cluster, logins, topics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], activeRuns: [] };
-const NONE: Made = { cluster: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
+const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], activeRuns: [] };
+const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
 const ADOPTED: Made = { ...ALL, cluster: { ...cluster, ours: false }, topics: [topic], rights: [{ user: 'c-admin', resource: 'topic', name: '*', pattern: 'literal', operation: 'all' }] };
 const plain = { data: true, force: false };
 const pipeline = { cluster_name: 'c', topics: ['t'], prevent_destroy: [] as string[] } as unknown as Pipeline;
@@ -23,7 +23,7 @@ describe('a plan to destroy', () => {
   it('takes each thing before what it needs, with what that costs', () => {
     expect(planRemoval('c', ALL, plain).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`)).toEqual([
       'delete job: irreversible', 'delete folder: irreversible', 'delete secret scope: safe', 'delete table: loses data', 'delete index: loses data', 'delete index: loses data', 'delete index template: safe',
-      'delete secret: safe', 'delete secret: safe', 'delete key: irreversible', 'delete cluster with all its topics: loses data',
+      'delete secret: safe', 'delete secret: safe', 'delete key: irreversible', 'delete cluster with all its topics: loses data', 'delete configuration: safe',
     ]);
     expect(planRemoval('c', NONE, plain)).toEqual([]);
   });
