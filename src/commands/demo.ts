@@ -26,6 +26,7 @@ export const demo: Command<Options, Result> = {
     ['streamgauge demo', 'start the platform, run everything, show the result, stop the platform'],
     ['streamgauge demo --keep', 'leave the platform up, to go on by hand'],
   ],
+  ranges: { records: { whole: true, least: 1 }, seed: { whole: true } },
   options: {
     keep: { type: 'boolean', describe: 'Leave the platform running' },
     records: { type: 'number', requiresArg: true, describe: 'Records to produce', default: 200_000 },
