@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,6 @@ channel('undici:request:create').subscribe(()=>appendFileSync(process.env.REQUES
 
 /** A deployment as CI pays for it, with the built program: planning, doing nothing, one changed notebook; and help against bare Node. */
 export async function run({ root, log }: Setting): Promise<Measured[]> {
-  if (!existsSync(program)) await timed([fileURLToPath(new URL('../scripts/build.ts', import.meta.url))], join(program, '../..'));
   const folder = mkdtempSync(join(tmpdir(), 'bench-deploy-'));
   try {
     writeFileSync(join(folder, 'count.mjs'), COUNTER);

@@ -49,8 +49,8 @@ export const demo: Command<Options, Result> = {
       const days = ['--from', from.toISOString(), '--to', new Date(from.getTime() + TWO_DAYS_MS).toISOString()];
       const produced = await verb('produce', '--records', String(records), '--seed', String(seed), '--bad-ratio', '0.001', ...days);
       await verb('deploy', '--yes');
+      // Its third task exports.
       await verb('run');
-      await verb('export');
       const lastWindows = await verb('query', LAST_WINDOWS);
       const status = await verb('status');
       return { counts: countsOf(produced, status), stages, lastWindows: tableOf(lastWindows), platformPid: platform.pid };

@@ -37,6 +37,8 @@ export type WorkspaceOptions = {
   log: Log;
   /** Stands for /Volumes; `volumes` in `stateDir` unless given. */
   volumesDir?: string;
+  /** Where tasks' PyPI libraries are installed; `libraries` in `stateDir` unless given. */
+  librariesDir?: string;
   /** Tasks at work at the same time; the others wait. */
   slots?: number;
   clock?: Clock;
@@ -55,7 +57,7 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   const account = accountRoutes({ ...options, workspaceId });
   const store = openStore(stateDir, clock.now);
   const executor = createExecutor({
-    ...options, volumesDir, librariesDir: join(stateDir, 'libraries'), fileOf: tree.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: store.logFile, mint: auth.mint,
+    ...options, volumesDir, librariesDir: options.librariesDir ?? join(stateDir, 'libraries'), fileOf: tree.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: store.logFile, mint: auth.mint,
   });
   const wiring = { store, clock, slots: options.slots ?? 4, place: { workspaceId, baseUrl }, log };
   // What an earlier process left running died with it.
