@@ -34,6 +34,9 @@ export type WorkspaceStep =
   | { do: 'update job'; key: string; name: string; job_id: number; changes: Difference[] }
   | { do: 'delete job'; key: string; name: string; job_id: number };
 
+/** Why a file is written that stands there, and that no remembered deployment wrote. */
+export const FOREIGN = 'not written by this bundle';
+
 /** What the configuration asks for, in this workspace, for this identity. */
 export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], known?: Me): Promise<Wanted> {
   const [who, files] = await Promise.all([known ?? me(workspace), bundleFiles(config)]);
@@ -187,7 +190,7 @@ function uploadSteps(place: Place, file: BundleFile, found: Found): WorkspaceSte
   if (there.object_type !== file.type) return [{ do: 'delete', path, reason: `is a ${there.object_type.toLowerCase()}` }, upload('other type')];
   if (isUnchanged(found.state, file.object, file.sha256, there)) return [];
   const known = found.state.files[file.object];
-  return [upload(known === undefined ? 'not written by this bundle' : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
+  return [upload(known === undefined ? FOREIGN : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
 }
 
 function jobSteps(wanted: Wanted, found: Found): WorkspaceStep[] {

@@ -24,7 +24,7 @@ export async function applyPlan(context: Context, systems: Systems, { wanted, fo
   const late = (wanted.workspace.scope.pending ?? []).length > 0 && workspaceSteps.some((step) => step.do === 'put secrets');
   const secrets = late ? kafkaSecrets(await accessTo(systems.aws, await clusterNow(systems.aws, config.pipeline.cluster_name), config, 'pipeline')) : undefined;
   const workspaceWanted = late ? { ...wanted.workspace, scope: { ...wanted.workspace.scope, ...scopeOf(config, secrets) } } : wanted.workspace;
-  const occasion = { at: new Date().toISOString(), what: steps.map(sentence), activeRuns: found.activeRuns.map(({ runId }) => runId), rollbackTo };
+  const occasion = { at: new Date().toISOString(), what: steps.map(sentence), activeRuns: found.activeRuns, rollbackTo };
   const jobs = await applyWorkspace(systems.workspace, workspaceWanted, found.workspace, workspaceSteps, (step) => progress.update(sentenceOf(steps, step)), occasion);
   const restarted: number[] = [];
   for (const step of steps) {

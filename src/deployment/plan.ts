@@ -1,5 +1,6 @@
 import type { Pipeline } from '../config/config.ts';
-import { plan as planWorkspace, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { CODE_TAG, codeHash, isCodeOf } from '../databricks/code.ts';
+import { FOREIGN, plan as planWorkspace, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { differences } from '../databricks/differences.ts';
 import { planRights, wantedRights, type Right } from '../kafka/acls.ts';
 import { planTopics, wantedTopics, type TopicFound } from '../kafka/topics.ts';
@@ -45,11 +46,22 @@ export function planBroker(pipeline: Pipeline, found: BrokerFound): Step[] {
   ];
 }
 
-/** A run that goes on with code or settings that are no longer the deployed ones; one that runs the newest is left alone. */
+/** A run that goes on with code or settings of its job that are no longer the deployed ones; one that runs the newest is left alone. */
 function restarts({ workspace }: Wanted, found: Observed, steps: readonly Step[]): Step[] {
-  const changes = steps.some(({ work }) => work.room === 'workspace' && ['upload', 'delete', 'update job'].includes(work.step.do));
-  const stale = found.workspace.state.code?.staleRuns ?? [];
-  return found.activeRuns.filter(({ key, runId }) => workspace.jobs.some((job) => job.key === key) && (changes || stale.includes(runId))).map(restartStep);
+  const { place, jobs } = workspace;
+  const changed = (key: string): boolean => {
+    // A lost state makes every file look foreign; the job's tag still knows what was deployed.
+    const same = found.workspace.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(workspace, key);
+    return steps.some(({ work }) => {
+      if (work.room !== 'workspace') return false;
+      const { step } = work;
+      if (step.do === 'update job') return step.key === key;
+      if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
+      return (step.do === 'upload' || step.do === 'delete') && isCodeOf({ place, jobs }, key, step.path.slice(place.files.length + 1));
+    });
+  };
+  const stale = (key: string): readonly number[] => found.workspace.state.code?.[key]?.staleRuns ?? [];
+  return found.activeRuns.filter(({ key, runId }) => jobs.some((job) => job.key === key) && (changed(key) || stale(key).includes(runId))).map(restartStep);
 }
 
 /** The plan's part in Elasticsearch. Pure. */
