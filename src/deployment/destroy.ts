@@ -9,7 +9,7 @@ import { findIndexed, removeIndexed } from '../elasticsearch/destroy.ts';
 import { Failure } from '../errors.ts';
 import { findRights, removeRights } from '../kafka/acls.ts';
 import { withAdmin } from '../kafka/connect.ts';
-import { deleteTopics, findTopics } from '../kafka/topics.ts';
+import { anyTopic, deleteTopics, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts';
 import { deleteConfiguration, findConfiguration } from '../msk/configuration.ts';
@@ -124,7 +124,7 @@ async function remove(context: Context, systems: Systems, { cluster, logins }: M
     await withAdmin(await accessTo(aws, cluster, config, 'admin'), 'deleting topics and rights', async (admin) => {
       await deleteTopics(admin, topics);
       // Seen now: without its rights and its login, the admin sees nothing any more.
-      await poll({ what: `topics ${topics.join(', ')} to be gone`, deadlineMs: 30_000, intervalMs: 50, signal }, async () => ((await findTopics(admin, topics)).length === 0 ? true : undefined));
+      await poll({ what: `topics ${topics.join(', ')} to be gone`, deadlineMs: 30_000, intervalMs: 50, signal }, async () => ((await anyTopic(admin, topics)) ? undefined : true));
       if (rights.length > 0) await removeRights(admin, usersOf(name));
     });
     await disownTopics(aws, cluster, topics);
