@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
 import type { Workspace } from './client.ts';
+import { CODE_TAG, codeHash, isCodeOf } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
 import { getJob, listFolder, listJobs, listSecrets, listTree, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
@@ -165,6 +166,21 @@ function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined):
   const parameters = Array.isArray(settings?.parameters) ? (settings.parameters as { name?: unknown; default?: unknown }[]) : [];
   const found = parameters.find(({ name }) => name === 'window_minutes');
   return found === undefined ? undefined : String(found.default);
+}
+
+/** Keys of the jobs whose runs, if any go on, execute something else than what will be deployed. Pure. */
+export function outdatedJobs(wanted: Wanted, found: Found): string[] {
+  const steps = [...wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found)), ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
+  return wanted.jobs.map(({ key }) => key).filter((key) => {
+    // A lost state makes every file look foreign; the job's tag still knows what was deployed.
+    const same = found.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(wanted, key);
+    const touches = (step: WorkspaceStep): boolean => {
+      if (step.do === 'update job') return step.key === key;
+      if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
+      return (step.do === 'upload' || step.do === 'delete') && isCodeOf(wanted, key, step.path.slice(wanted.place.files.length + 1));
+    };
+    return steps.some(touches) || (found.state.code?.[key]?.staleRuns ?? []).length > 0;
+  });
 }
 
 function scopeSteps(wanted: WantedScope, found: Found): WorkspaceStep[] {

@@ -1,7 +1,7 @@
 import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { findTables } from '../databricks/data.ts';
-import { observe, wantedDeployment, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { observe, outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { listRuns, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';
@@ -63,10 +63,18 @@ async function observeWorkspace({ config }: Context, { workspace, who }: Systems
   secrets.catch(() => undefined);
   const wanted = await wantedDeployment(workspace, config, {}, who);
   const found = await observe(workspace, wanted);
+  return { wanted, found, activeRuns: await activeRunsOf(workspace, wanted, found) };
+}
+
+/** Runs that go on, of jobs that do not stay as they are: nobody else's have to be known, and each job is a request. */
+export async function activeRunsOf(workspace: Workspace, wanted: WorkspaceWanted, found: WorkspaceFound): Promise<Observed['activeRuns']> {
   const running = await Promise.all(
-    Object.entries(found.jobs).map(async ([key, { job_id }]) => (await listRuns(workspace, job_id, { activeOnly: true })).map((run) => ({ key, jobId: job_id, runId: run.run_id }))),
+    outdatedJobs(wanted, found).map(async (key) => {
+      const id = found.jobs[key]?.job_id;
+      return id === undefined ? [] : (await listRuns(workspace, id, { activeOnly: true })).map((run) => ({ key, jobId: id, runId: run.run_id }));
+    }),
   );
-  return { wanted, found, activeRuns: running.flat() };
+  return running.flat();
 }
 
 /** MSK and Kafka; what is inside the cluster only where the admin can log in already. `secrets` are the pipeline's, where they are there. */

@@ -1,6 +1,5 @@
 import type { Pipeline } from '../config/config.ts';
-import { CODE_TAG, codeHash, isCodeOf } from '../databricks/code.ts';
-import { FOREIGN, plan as planWorkspace, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { outdatedJobs, plan as planWorkspace, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { differences } from '../databricks/differences.ts';
 import { planRights, wantedRights, type Right } from '../kafka/acls.ts';
 import { planTopics, wantedTopics, type TopicFound } from '../kafka/topics.ts';
@@ -19,7 +18,7 @@ export type BrokerFound = Readonly<{ cluster: ClusterFound | undefined; configur
 /** Everything as it was found: plain JSON. */
 export type Observed = BrokerFound & Readonly<{
   workspace: WorkspaceFound;
-  /** Runs going on now, with the key of their job. */
+  /** Runs going on now, with the key of their job; only of jobs that do not stay as they are. */
   activeRuns: readonly { key: string; jobId: number; runId: number }[];
   /** Names of the Delta tables; undefined where nobody could be asked, null would be a claim. */
   tables: readonly string[] | undefined;
@@ -29,7 +28,7 @@ export type Observed = BrokerFound & Readonly<{
 /** Every step that makes `found` what `wanted` is, in the order of doing; none where it is so already. Pure. */
 export function planDeployment(wanted: Wanted, found: Observed): Step[] {
   const steps = [...planBroker(wanted.pipeline, found), ...planWorkspace(wanted.workspace, found.workspace).map((step) => workspaceStep(step, found))];
-  return [...steps, ...restarts(wanted, found, steps), ...planIndex(wanted, found)];
+  return [...steps, ...restarts(wanted, found), ...planIndex(wanted, found)];
 }
 
 /** The plan's part in MSK and Kafka. Pure. */
@@ -47,21 +46,11 @@ export function planBroker(pipeline: Pipeline, found: BrokerFound): Step[] {
 }
 
 /** A run that goes on with code or settings of its job that are no longer the deployed ones; one that runs the newest is left alone. */
-function restarts({ workspace }: Wanted, found: Observed, steps: readonly Step[]): Step[] {
-  const { place, jobs } = workspace;
-  const changed = (key: string): boolean => {
-    // A lost state makes every file look foreign; the job's tag still knows what was deployed.
-    const same = found.workspace.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(workspace, key);
-    return steps.some(({ work }) => {
-      if (work.room !== 'workspace') return false;
-      const { step } = work;
-      if (step.do === 'update job') return step.key === key;
-      if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
-      return (step.do === 'upload' || step.do === 'delete') && isCodeOf({ place, jobs }, key, step.path.slice(place.files.length + 1));
-    });
-  };
+function restarts({ workspace }: Wanted, found: Observed): Step[] {
+  const outdated = outdatedJobs(workspace, found.workspace);
   const stale = (key: string): readonly number[] => found.workspace.state.code?.[key]?.staleRuns ?? [];
-  return found.activeRuns.filter(({ key, runId }) => jobs.some((job) => job.key === key) && (changed(key) || stale(key).includes(runId))).map(restartStep);
+  const changes = (key: string): boolean => outdatedJobs(workspace, { ...found.workspace, state: { ...found.workspace.state, code: {} } }).includes(key);
+  return found.activeRuns.filter(({ key, runId }) => outdated.includes(key) && (stale(key).includes(runId) || changes(key))).map(restartStep);
 }
 
 /** The plan's part in Elasticsearch. Pure. */
