@@ -92,14 +92,16 @@ async function observeMade({ config, signal }: Context, { aws, workspace, elasti
 }
 
 /** Inside a cluster that stays; one that goes takes everything with it. */
-async function observeInside(config: Context['config'], aws: Systems['aws'], cluster: ClusterFound | undefined, logins: LoginsFound): Promise<Pick<Made, 'topics' | 'rights'>> {
+async function observeInside(config: Context['config'], aws: Systems['aws'], cluster: ClusterFound | undefined, logins: LoginsFound): Promise<Pick<Made, 'topics' | 'goneTopics' | 'rights'>> {
   const scram = config.pipeline.kafka_auth === 'scram';
   const canEnter = !scram || logins.secrets.admin?.associated === true;
-  if (cluster === undefined || cluster.ours || !canEnter) return { topics: [], rights: [] };
-  return withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => ({
-    topics: await findTopics(admin, ownedTopics(cluster)),
-    rights: scram ? await findRights(admin, usersOf(cluster.name)) : [],
-  }));
+  if (cluster === undefined || cluster.ours || !canEnter) return { topics: [], goneTopics: [], rights: [] };
+  return withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => {
+    const owned = ownedTopics(cluster);
+    const topics = await findTopics(admin, owned);
+    const goneTopics = owned.filter((name) => !topics.some((topic) => topic.name === name));
+    return { topics, goneTopics, rights: scram ? await findRights(admin, usersOf(cluster.name)) : [] };
+  });
 }
 
 type Does<K extends Removal['do']> = Extract<Removal, { do: K }>;
@@ -127,8 +129,8 @@ async function remove(context: Context, systems: Systems, { cluster, logins }: M
       await poll({ what: `topics ${topics.join(', ')} to be gone`, deadlineMs: 30_000, intervalMs: 50, signal }, async () => ((await anyTopic(admin, topics)) ? undefined : true));
       if (rights.length > 0) await removeRights(admin, usersOf(name));
     });
-    await disownTopics(aws, cluster, topics);
   }
+  if (cluster !== undefined) await disownTopics(aws, cluster, [...topics, ...stepsThat(steps, 'forget topic').map(({ topic }) => topic)]);
   progress.update('secrets and key');
   await removeLogins(aws, cluster, name, logins, force);
   if (stepsThat(steps, 'delete cluster').length > 0 && cluster !== undefined) await deleteCluster(aws, cluster, { signal, onState: (state) => progress.update(`cluster ${name}: ${state}`) });

@@ -7,6 +7,7 @@ export type Removal =
   | { do: 'delete index'; index: string }
   | { do: 'delete template'; index: string }
   | { do: 'delete topic'; topic: string }
+  | { do: 'forget topic'; topic: string }
   | { do: 'take rights'; user: string }
   | { do: 'delete secret'; name: string; atOnce: boolean }
   | { do: 'delete key'; alias: string }

@@ -20,6 +20,8 @@ export type Made = Readonly<{
   configuration: string | undefined;
   logins: LoginsFound;
   topics: readonly TopicFound[];
+  /** Topics that are marked as ours at the cluster and are gone: a killed `destroy` leaves that. */
+  goneTopics: readonly string[];
   rights: readonly Right[];
   deployed: readonly Deployed[];
   indexed: Indexed;
@@ -30,7 +32,7 @@ export type Made = Readonly<{
 
 /** Every step that takes back what was made, from the outside in: what uses a thing goes before it. Pure. */
 export function planRemoval(name: string, made: Made, { force }: RemovalOptions): Step[] {
-  const { cluster, configuration, logins, topics, rights, deployed, indexed, tables } = made;
+  const { cluster, configuration, logins, topics, goneTopics, rights, deployed, indexed, tables } = made;
   const users = [...new Set(rights.map(({ user }) => user))];
   return [
     ...deployed.map((thing) => deployedStep(thing, made)),
@@ -38,6 +40,7 @@ export function planRemoval(name: string, made: Made, { force }: RemovalOptions)
     ...indexed.indices.map((index) => gone('index', index, 'loses data', { do: 'delete index', index })),
     ...(indexed.template === undefined ? [] : [gone('index template', indexed.template, 'safe', { do: 'delete template', index: indexed.template })]),
     ...topics.map(topicStep),
+    ...goneTopics.map((topic) => gone('mark of the topic', topic, 'safe', { do: 'forget topic', topic })),
     ...users.map((user) => gone('rights', user, 'safe', { do: 'take rights', user }, fields({ count: rights.filter((right) => right.user === user).length }))),
     ...ownSecrets(logins, force).map((secret) => secretStep(secret, force)),
     ...(logins.key?.ours === true ? [{ ...gone('key', keyAliasOf(name), 'irreversible', { do: 'delete key', alias: keyAliasOf(name) }), why: `AWS deletes it after ${RECOVERY_DAYS} days` }] : []),

@@ -37,6 +37,7 @@ const EFFECTS: Record<Kind, RegExp> = {
   'delete index': /Elasticsearch DELETE \/[^_]/,
   'delete template': /Elasticsearch DELETE \/_index_template/,
   'delete topic': /Kafka DeleteTopics/,
+  'forget topic': /AWS DELETE \/v1\/tags/,
   'take rights': /Kafka DeleteAcls/,
   'delete secret': /AWS DeleteSecret/,
   'delete key': /AWS ScheduleKeyDeletion/,

@@ -12,9 +12,9 @@ const secret = (role: string, more = {}) => ({ name: `s-${role}`, arn: `arn-${ro
 const logins = { key: { id: 'k', arn: 'k', ours: true }, secrets: { admin: secret('admin'), pipeline: secret('pipeline') } };
 const topic = { name: 't', partitions: 4, replicationFactor: 1, configs: { 'retention.ms': '1' } };
 const job = { what: 'job', id: 5, name: 'j' } as const;
-const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], activeRuns: [] };
-const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
-const ADOPTED: Made = { ...ALL, cluster: { ...cluster, ours: false }, topics: [topic], rights: [{ user: 'c-admin', resource: 'topic', name: '*', pattern: 'literal', operation: 'all' }] };
+const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], goneTopics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], activeRuns: [] };
+const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], goneTopics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
+const ADOPTED: Made = { ...ALL, cluster: { ...cluster, ours: false }, topics: [topic], goneTopics: ['was'], rights: [{ user: 'c-admin', resource: 'topic', name: '*', pattern: 'literal', operation: 'all' }] };
 const plain = { data: true, force: false };
 const pipeline = { cluster_name: 'c', topics: ['t'], prevent_destroy: [] as string[] } as unknown as Pipeline;
 const config = { bundle: 'b', target: 'dev', pipeline, jobs: [] };
@@ -30,7 +30,7 @@ describe('a plan to destroy', () => {
 
   it('of a cluster that was there takes topics and rights, and leaves the rest', () => {
     const steps = planRemoval('c', ADOPTED, plain);
-    expect(steps.map(({ thing }) => thing)).toEqual(expect.arrayContaining(['topic', 'rights']));
+    expect(steps.map(({ thing }) => thing)).toEqual(expect.arrayContaining(['topic', 'mark of the topic', 'rights']));
     expect(steps.map(({ thing }) => thing)).not.toContain('cluster with all its topics');
     expect(keptOf('c', ADOPTED)).toEqual([{ thing: 'cluster', name: 'c' }]);
     expect(steps.map(sentence)).toContain('delete topic t: partitions 4, replication factor 1, retention.ms 1 [loses data]');
