@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { placeIn, start } from '../src/local/platform.ts';
 import { renderBlocks } from '../src/report/text.ts';
+import { built } from '../test/built.ts';
 import type { Measured, Setting } from './setting.ts';
 
 // Throughput, measured on one platform in one run. Absolute numbers are this machine's; ratios compare two things under the same load.
@@ -24,7 +25,8 @@ const wanted = process.argv.slice(2);
 for (const name of wanted) if (BENCHES[name] === undefined) throw new Error(`there is no bench ${name}; there are: ${Object.keys(BENCHES).join(', ')}`);
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-bench-'));
-for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+built();
+for (const entry of ['databricks.yml', 'jobs', 'notebooks', 'dist']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
 const engines: Record<string, number> = {};
 const startedAt = performance.now();
 const platform = await start({

@@ -1,6 +1,7 @@
 import type { Argv, Options } from 'yargs';
 import type { Command } from './command.ts';
 import { Failure } from './errors.ts';
+import { noAction, outOfRange } from './quick.ts';
 import packageJson from '../package.json' with { type: 'json' };
 
 type Loader = () => Promise<Command>;
@@ -23,7 +24,7 @@ export async function parseArguments(argv: readonly string[], verbs: Record<stri
   if (argv.length === 0) return parseArguments(['--help'], verbs);
   const { default: yargs } = await import('yargs');
   const named = argv.find((argument) => !argument.startsWith('-'));
-  const loader = named === undefined ? undefined : verbs[named];
+  const loader = named === undefined || !Object.hasOwn(verbs, named) ? undefined : verbs[named];
   const commands = loader === undefined ? await Promise.all(Object.values(verbs).map((load) => load())) : [await loader()];
   let chosen: { command: Command; options: Record<string, unknown> } | undefined;
   const parser = base(yargs([...argv]), named);
@@ -79,6 +80,12 @@ function checked(command: Command, given: Record<string, unknown>): Record<strin
     if (spec?.type === 'number' && value !== undefined && (typeof value !== 'number' || Number.isNaN(value))) throw usage(`--${dashed(name)} must be a number`, command.name);
     if (spec?.type !== 'array' && Array.isArray(value)) throw usage(`--${dashed(name)} was given more than once`, command.name);
   }
+  for (const [name, range] of Object.entries(command.ranges ?? {})) {
+    const wrong = typeof given[name] === 'number' ? outOfRange(dashed(name), given[name], range) : undefined;
+    if (wrong !== undefined) throw usage(wrong, command.name);
+  }
+  const action = given[(command.positionals ?? '').slice(1).split(/[>\]]/)[0] ?? ''];
+  if (command.actions !== undefined && action !== undefined && !command.actions.includes(String(action))) throw usage(noAction(String(action), command.actions), command.name);
   const passed = given['--'];
   if (Array.isArray(passed) && passed.length > 0 && command.takesCommand !== true) throw usage(`unexpected arguments after --: ${passed.join(' ')}`, command.name);
   return { ...given, command: Array.isArray(passed) ? passed.map(String) : [] };

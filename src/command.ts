@@ -1,5 +1,6 @@
 import type { Options } from 'yargs';
 import type { Config } from './config/config.ts';
+import type { Range } from './quick.ts';
 
 /** What a long-running verb says on stderr while it works. */
 export type Progress = {
@@ -35,6 +36,10 @@ export type Command<O = Record<string, unknown>, R = unknown> = {
   summary: string;
   examples: [command: string, explanation: string][];
   options: { [K in keyof O]?: Options };
+  /** What the first positional may be, where the verb does several things. */
+  actions?: readonly string[];
+  /** Bounds of numbers, by option: a value outside is refused before anything is loaded. */
+  ranges?: { [K in keyof O]?: Range };
   /** The verb starts what `.streamgauge/<target>.env` describes, so that file need not be there yet. */
   makesEnvironment?: boolean;
   /** What stands after `--` is a command for the verb: it arrives as `options.command`. */

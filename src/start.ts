@@ -13,6 +13,6 @@ if (answer === undefined) {
   const { start } = (await import(program)) as { start(): Promise<void> };
   await start();
 } else {
-  process[answer.stream].write(`${answer.text}\n`);
+  for (const stream of ['stderr', 'stdout'] as const) if (answer[stream] !== undefined) process[stream].write(`${answer[stream]}\n`);
   process.exitCode = answer.code;
 }

@@ -9,12 +9,12 @@ const ROOMS = ['msk', 'kafka', 'databricks', 'elasticsearch', 'input'];
 /** Who may import what besides its own folder and `node:*`: the table of the design, one row a place. */
 const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   'cli.ts': { ours: /^(commands|config|report|errors\.ts|arguments\.ts|command\.ts)/, packages: /^$/ },
-  'arguments.ts': { ours: /^(errors\.ts|command\.ts|\.\.\/package\.json)/, packages: /^yargs$/ },
+  'arguments.ts': { ours: /^(errors\.ts|command\.ts|quick\.ts|\.\.\/package\.json)/, packages: /^yargs$/ },
   'quick.ts': { ours: /^$/, packages: /^$/ },
   'start.ts': { ours: /^(quick\.ts|streamgauge\.mjs)$/, packages: /^$/ },
   'errors.ts': { ours: /^$/, packages: /^$/ },
   'poll.ts': { ours: /^errors\.ts$/, packages: /^$/ },
-  'command.ts': { ours: /^config\/config\.ts$/, packages: /^yargs$/ },
+  'command.ts': { ours: /^(config\/config|quick)\.ts$/, packages: /^yargs$/ },
   deployment: { ours: new RegExp(`^(${ROOMS.join('|')}|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^$/ },
   commands: { ours: new RegExp(`^(${ROOMS.join('|')}|deployment|proof|traffic|poll\\.ts|errors\\.ts|command\\.ts|config\\/config\\.ts)`), packages: /^$/ },
   config: { ours: /^errors\.ts$/, packages: /^(zod|yaml)$/ },

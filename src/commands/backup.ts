@@ -40,12 +40,12 @@ type Compared = {
 type Drilled = { ok: boolean; refused: string | null; compared: Compared | null; rtoSeconds: number; stages: { name: string; seconds: number }[] };
 type Result = { did: 'backup'; backup: Backup } | { did: 'verify'; verified: Verified } | { did: 'drill'; drilled: Drilled };
 
-const ACTIONS = ['run', 'verify', 'drill'];
-
 /** `streamgauge backup`: sealed shards to the second copy; is it whole; does it give the windows that are published. */
 export const backup: Command<Options, Result> = {
   name: 'backup',
   positionals: '[action]',
+  actions: ['run', 'verify', 'drill'],
+  ranges: { timeout: { above: 0 } },
   summary: 'Copy sealed shards to backup_uri; `backup verify` checks every object; `backup drill` restores and compares.',
   examples: [
     ['streamgauge backup -t prod', 'what the job does after each ingest, now'],
@@ -55,7 +55,6 @@ export const backup: Command<Options, Result> = {
   options: { timeout: { type: 'number', requiresArg: true, describe: 'Seconds to wait for each run of a job', default: 14_400 } },
   async run(context, { action = 'run', timeout = 14_400 }) {
     const { config, signal } = context;
-    if (!ACTIONS.includes(action)) throw new Failure({ code: 'USAGE', kind: 'usage', message: `there is no ${JSON.stringify(action)} of a backup`, hint: 'Use `backup`, `backup verify` or `backup drill`.' });
     if (config.pipeline.backup_uri === '') {
       if (action === 'run') return { did: 'backup', backup: { skipped: true } };
       throw new Failure({ code: 'NO_BACKUP', kind: 'usage', message: `target ${config.target} has no backup: the variable backup_uri is empty`, hint: 'Set backup_uri in databricks.yml, then `streamgauge deploy` and `streamgauge backup`.' });

@@ -36,7 +36,7 @@ export const deploy: Command<Options, Result> = {
   },
   async run(context, { dryRun = false, yes = false, plan, forceLock = false }) {
     context.progress.stage('deploy');
-    const saved = plan === undefined ? undefined : await readPlan(resolve(plan), context.config);
+    const saved = plan === undefined ? undefined : await readPlan(resolve(plan), context.config, 'deploy');
     const check = saved && plan !== undefined ? { check: (world: Parameters<typeof checkPlan>[1], steps: readonly Step[]) => checkPlan(saved, world, steps, plan) } : {};
     const { steps, drift, world, host, applied } = await deployWorld(context, { dryRun, yes: yes || saved !== undefined, forceLock, ...check });
     const { workspace } = world.wanted;

@@ -20,6 +20,7 @@ type Result = { thing: string; name: string; was: string };
 export const importThing: Command<Options, Result> = {
   name: 'import',
   positionals: '<thing> [id]',
+  actions: ['job', 'topic', 'index', 'scope'],
   summary: 'Take in an existing topic, job, index or secret scope: it stays what it is, and belongs to the bundle from then on.',
   examples: [
     ['streamgauge import job 1234', 'the job with this id; the next deploy changes it in place'],
@@ -33,8 +34,7 @@ export const importThing: Command<Options, Result> = {
     if (thing === 'job') return importJob(context, id, job);
     if (thing === 'topic') return importTopic(context, id === undefined ? undefined : String(id));
     if (thing === 'index') return importIndex(context);
-    if (thing === 'scope') return importScope(context);
-    throw usage(`there is no importing of ${JSON.stringify(thing)}`, 'Import a job, topic, index or scope: `streamgauge import --help`.');
+    return importScope(context);
   },
   render: ({ thing, name, was }) => [{ kind: 'text', text: `${thing} ${name} is taken in (${was}). See what deploy would change: \`streamgauge plan\`.` }],
 };

@@ -9,6 +9,7 @@ type Result = { action: 'ran' | 'reset' | 'stopped'; stateDir: string; exitCode:
 export const local: Command<Options, Result> = {
   name: 'local',
   positionals: '[action]',
+  actions: ['reset'],
   summary: 'Run Kafka, Spark with Delta, Elasticsearch and the AWS and Databricks APIs on this machine, on 127.0.0.1 only.',
   examples: [
     ['streamgauge local', 'run the platform until Ctrl-C'],

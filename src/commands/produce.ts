@@ -60,6 +60,7 @@ export const produce: Command<Options, Result> = {
     ['streamgauge produce --file counts.csv.gz --timestamp-column date_time --value-column traffic_volume', 'a CSV, packed or not'],
     ['zcat events.ndjson.gz | streamgauge produce --file - --strict', 'stdin; stop at the first record that cannot be read'],
   ],
+  ranges: { records: { whole: true, least: 1 }, rate: { above: 0 }, seed: { whole: true }, badRatio: { least: 0, most: 1 } },
   options: {
     topic: { type: 'string', requiresArg: true, describe: 'One of the configured topics; the first where it is left out' },
     records: { type: 'number', requiresArg: true, describe: 'How many to generate (10000 where it is left out)' },
@@ -116,7 +117,6 @@ function topicOf({ pipeline }: Config, asked: string | undefined): string {
 function sourceOf({ config, progress, signal }: Context, topic: string, options: Options, tally: Tally): RecordSource {
   const { pipeline } = config;
   const rate = options.rate;
-  if (rate !== undefined && !(rate > 0)) throw usage('--rate must be more than 0 records per second');
   const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
   if (options.file === undefined) {
     const records = generated(topic, generatorOptions(options, fields), tally);
@@ -147,9 +147,6 @@ function rowsOf(options: Options, judged: JudgeOptions, signal: AbortSignal): As
 
 function generatorOptions(options: Options, fields: EventFields): TrafficOptions {
   const { records = 10_000, seed = 1, badRatio = 0 } = options;
-  if (!Number.isSafeInteger(records) || records < 1) throw usage('--records must be a whole number, at least 1');
-  if (!Number.isSafeInteger(seed)) throw usage('--seed must be a whole number');
-  if (!(badRatio >= 0 && badRatio <= 1)) throw usage('--bad-ratio must lie between 0 and 1');
   const toMillis = options.to === undefined ? Date.now() : instant('--to', options.to);
   const fromMillis = options.from === undefined ? toMillis - 2 * DAY_MILLIS : instant('--from', options.from);
   if (fromMillis >= toMillis) throw usage('--from must lie before --to');

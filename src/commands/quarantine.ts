@@ -26,6 +26,7 @@ export const quarantine: Command<Options, Result> = {
     ['streamgauge quarantine replay traffic_counter/3/8812 --payload \'{"timestamp":1700000000,"流量":12}\'', 'through the topic, as any other record'],
     ['streamgauge quarantine replay traffic_counter/3/8812 --payload @corrected.json', 'from a file; @- is stdin'],
   ],
+  ranges: { limit: { whole: true, least: 1 } },
   options: {
     action: { choices: ['list', 'show', 'replay'] as const, describe: 'What to do' },
     reason: { type: 'string', requiresArg: true, describe: 'list: only this reason' },
@@ -55,10 +56,9 @@ export const quarantine: Command<Options, Result> = {
   render,
 };
 
-function checkUsage({ action, position, payload, limit = 20 }: Options): void {
+function checkUsage({ action, position, payload }: Options): void {
   if (action !== 'list' && position === undefined) throw usage(`${action} needs a position`, 'Give topic/partition/offset, as `streamgauge quarantine list` shows it.');
   if (action === 'replay' && payload === undefined) throw usage('replay needs the corrected payload', "Give it as JSON with --payload '{...}', or as a file with --payload @FILE.");
-  if (!Number.isSafeInteger(limit) || limit < 1) throw usage('--limit must be a whole number, at least 1', 'See `streamgauge quarantine --help`.');
 }
 
 function positionOf(text: string): Position {

@@ -1,6 +1,5 @@
 import type { Block, Command } from '../command.ts';
 import { openSql, type Cell, type Column } from '../databricks/sql.ts';
-import { Failure } from '../errors.ts';
 
 type Options = { sql: string; csv?: boolean; json?: boolean; limit?: number };
 type Rows = { columns: readonly Column[]; batches: AsyncGenerator<Cell[][], void, void> };
@@ -17,12 +16,12 @@ export const query: Command<Options, Result> = {
     ['streamgauge query --csv "SELECT * FROM windows" > windows.csv', 'all of them, as RFC 4180'],
     ['streamgauge query --json "SELECT error, count(*) AS n FROM raw GROUP BY error"', 'for a script: {"columns": [...], "rows": [...]}'],
   ],
+  ranges: { limit: { whole: true, least: 1 } },
   options: {
     csv: { type: 'boolean', describe: 'Print RFC 4180 with a header line; null is an empty field, an empty text is ""', conflicts: 'json' },
     limit: { type: 'number', requiresArg: true, describe: 'Rows shown as a table; --csv and --json print all', default: 1000 },
   },
   async run({ config, progress, signal }, { sql: statement, csv = false, json: asJson = false, limit = 1000 }) {
-    if (!Number.isSafeInteger(limit) || limit < 1) throw new Failure({ code: 'USAGE', kind: 'usage', message: '--limit must be a whole number of rows, at least 1', hint: 'For every row use --csv or --json.' });
     progress.stage('query');
     const sql = await openSql(config, signal);
     try {

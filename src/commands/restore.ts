@@ -37,6 +37,7 @@ export const restore: Command<Options, Result> = {
     ['streamgauge restore --to topic:traffic_again --from 2026-01-05T00:00:00Z --until 2026-01-06T00:00:00Z', 'one day, by the records\' timestamps'],
     ['streamgauge restore --to table:part --from 0:1200,3:80 --until 5000', 'by offsets: the same for every partition, or by partition'],
   ],
+  ranges: { timeout: { above: 0 } },
   options: {
     to: { type: 'string', requiresArg: true, demandOption: true, describe: 'topic:NAME (made where it is not there; else it must be empty) or table:NAME' },
     topic: { type: 'string', requiresArg: true, describe: 'Whose records: one of the configured topics; the first where it is left out' },

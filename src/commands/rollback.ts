@@ -2,7 +2,7 @@ import type { Command } from '../command.ts';
 import { describe } from '../databricks/files.ts';
 import { contentFor } from '../databricks/state.ts';
 import { deployWorld } from '../deployment/deploy.ts';
-import type { Systems, World } from '../deployment/observe.ts';
+import { activeRunsOf, type Systems, type World } from '../deployment/observe.ts';
 import { planBlocks, summary } from '../deployment/show.ts';
 import type { Step } from '../deployment/step.ts';
 import { Failure } from '../errors.ts';
@@ -48,5 +48,6 @@ async function earlier({ wanted, found }: World, { workspace }: Systems, to: num
     }),
   );
   const jobs = Object.entries(deployment.jobs).map(([key, settings]) => ({ key, settings }));
-  return { wanted: { ...wanted, workspace: { ...wanted.workspace, files, jobs } }, found };
+  const changed = { ...wanted.workspace, files, jobs };
+  return { wanted: { ...wanted, workspace: changed }, found: { ...found, activeRuns: await activeRunsOf(workspace, changed, found.workspace) } };
 }

@@ -18,6 +18,8 @@ type Result = Ended | GoingOn | Logs;
 export const run: Command<Options, Result> = {
   name: 'run',
   positionals: '[action] [id]',
+  actions: ['start', 'follow', 'status', 'logs', 'cancel'],
+  ranges: { timeout: { above: 0 } },
   summary: 'Start the job and follow it to its end; or `run follow|status|logs|cancel ID`. Killed and called again, it follows the same run.',
   examples: [
     ['streamgauge run -t prod', 'start the job; the exit code says how it ended'],
@@ -39,7 +41,6 @@ export const run: Command<Options, Result> = {
   async run(context, options) {
     const { action = 'start' } = options;
     const { config, signal } = context;
-    if (!ACTIONS.includes(action)) throw usage(`there is no ${JSON.stringify(action)} of a run`, 'Use `run`, or `run follow|status|logs|cancel ID`.');
     const workspace = await connect(config.databricks, { signal });
     if (action === 'start') return start(context, workspace, options);
     const runId = runIdOf(options);
@@ -72,8 +73,6 @@ export const run: Command<Options, Result> = {
   // Whoever asked for a cancelled run got one.
   exitCode: (result) => (result.asked === 'cancel' || !('outcome' in result) ? 0 : result.outcome.exitCode),
 };
-
-const ACTIONS = ['start', 'follow', 'status', 'logs', 'cancel'];
 
 /** Asks for a run under a token that is on disk before the run can be there, and follows it to its end. */
 async function start(context: Context, workspace: Workspace, options: Options): Promise<Result> {

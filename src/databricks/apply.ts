@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
+import { CODE_TAG, codeHash } from './code.ts';
 import { listFiles, observe, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
-import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, writeFile } from './rest.ts';
+import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile } from './rest.ts';
 import { MADE_KEY, fingerprintKey } from './scope.ts';
 import { remembered, writeState, type DeployedState } from './state.ts';
 
 /** What the history says of this deployment, and the runs that go on while it changes what they execute. */
-export type Occasion = { at: string; what: readonly string[]; activeRuns: readonly number[]; rollbackTo?: number };
+export type Occasion = { at: string; what: readonly string[]; activeRuns: readonly { key: string; runId: number }[]; rollbackTo?: number };
 
 /**
  * Does the steps in order, reads back what they touched, and remembers what was written; `said` hears of each step before it is
@@ -21,6 +21,7 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
     if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobs: { ...found.state.jobs, ...jobs } });
   }
+  if (steps.length > 0) await tagCode(workspace, wanted, found, steps);
   const forgotten = Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
   if (steps.length === 0 && !forgotten) return jobs;
   const again = await observeAgain(workspace, wanted, found, steps);
@@ -109,8 +110,12 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: 
     return there === undefined ? [] : [[file.object, { sha256: file.sha256, object_id: there.object_id, modified_at: there.modified_at }] as const];
   });
   const kept = wantedJobs.flatMap(({ key }) => (jobs[key] === undefined ? [] : [[key, jobs[key]] as const]));
-  const hash = codeHash(wanted);
-  const code = before.code?.hash === hash ? before.code : { hash, staleRuns: [...(occasion?.activeRuns ?? [])] };
+  const codeOf = (key: string) => {
+    const hash = codeHash(wanted, key);
+    const known = before.code?.[key];
+    return known?.hash === hash ? known : { hash, staleRuns: (occasion?.activeRuns ?? []).filter((run) => run.key === key).map(({ runId }) => runId) };
+  };
+  const code = Object.fromEntries(wantedJobs.map(({ key }) => [key, codeOf(key)]));
   const next = occasion && {
     at: occasion.at,
     by: wanted.who.userName,
@@ -123,10 +128,15 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: 
   return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), code, ...history };
 }
 
-/** What a run executes, as one hash: every file's, and the jobs' settings. */
-export function codeHash({ files, jobs }: Pick<Wanted, 'files' | 'jobs'>): string {
-  const parts = [files.map(({ object, sha256 }) => [object, sha256]), jobs.map(({ key, settings }) => [key, settings])];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+/** The tag of each job whose settings stay while what it executes has changed. */
+async function tagCode(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<void> {
+  const written = new Set(steps.flatMap((step) => (step.do === 'create job' || step.do === 'update job' ? [step.key] : [])));
+  const outdated = wanted.jobs.flatMap(({ key, settings }) => {
+    const job = found.jobs[key];
+    const tags = { ...settings.tags, [CODE_TAG]: codeHash(wanted, key) };
+    return job === undefined || written.has(key) || job.settings.tags?.[CODE_TAG] === tags[CODE_TAG] ? [] : [{ id: job.job_id, tags }];
+  });
+  await Promise.all(outdated.map(({ id, tags }) => updateJob(workspace, id, { tags })));
 }
 
 function contentOf(wanted: Wanted, path: string): Buffer {
@@ -138,7 +148,8 @@ function contentOf(wanted: Wanted, path: string): Buffer {
 function settingsOf(wanted: Wanted, key: string): Wanted['jobs'][number]['settings'] {
   const job = wanted.jobs.find((candidate) => candidate.key === key);
   if (job === undefined) throw unknownTarget(`job ${key}`);
-  return job.settings;
+  // After everything that it executes is there: jobs come last among the steps.
+  return { ...job.settings, tags: { ...job.settings.tags, [CODE_TAG]: codeHash(wanted, key) } };
 }
 
 function unknownTarget(what: string): Failure {

@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
 import type { Workspace } from './client.ts';
+import { CODE_TAG, codeHash, isCodeOf } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
 import { getJob, listFolder, listJobs, listSecrets, listTree, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
@@ -33,6 +34,9 @@ export type WorkspaceStep =
   | { do: 'create job'; key: string; name: string }
   | { do: 'update job'; key: string; name: string; job_id: number; changes: Difference[] }
   | { do: 'delete job'; key: string; name: string; job_id: number };
+
+/** Why a file is written that stands there, and that no remembered deployment wrote. */
+export const FOREIGN = 'not written by this bundle';
 
 /** What the configuration asks for, in this workspace, for this identity. */
 export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], known?: Me): Promise<Wanted> {
@@ -164,6 +168,21 @@ function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined):
   return found === undefined ? undefined : String(found.default);
 }
 
+/** Keys of the jobs whose runs, if any go on, execute something else than what will be deployed. Pure. */
+export function outdatedJobs(wanted: Wanted, found: Found): string[] {
+  const steps = [...wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found)), ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
+  return wanted.jobs.map(({ key }) => key).filter((key) => {
+    // A lost state makes every file look foreign; the job's tag still knows what was deployed.
+    const same = found.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(wanted, key);
+    const touches = (step: WorkspaceStep): boolean => {
+      if (step.do === 'update job') return step.key === key;
+      if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
+      return (step.do === 'upload' || step.do === 'delete') && isCodeOf(wanted, key, step.path.slice(wanted.place.files.length + 1));
+    };
+    return steps.some(touches) || (found.state.code?.[key]?.staleRuns ?? []).length > 0;
+  });
+}
+
 function scopeSteps(wanted: WantedScope, found: Found): WorkspaceStep[] {
   const reason = reasonToPut(wanted, found.secrets ?? []);
   // An empty scope is what a deployment left that was killed between making the scope and marking it.
@@ -187,7 +206,7 @@ function uploadSteps(place: Place, file: BundleFile, found: Found): WorkspaceSte
   if (there.object_type !== file.type) return [{ do: 'delete', path, reason: `is a ${there.object_type.toLowerCase()}` }, upload('other type')];
   if (isUnchanged(found.state, file.object, file.sha256, there)) return [];
   const known = found.state.files[file.object];
-  return [upload(known === undefined ? 'not written by this bundle' : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
+  return [upload(known === undefined ? FOREIGN : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
 }
 
 function jobSteps(wanted: Wanted, found: Found): WorkspaceStep[] {

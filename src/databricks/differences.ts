@@ -1,5 +1,10 @@
+import { CODE_TAG } from './code.ts';
+
 /** One field that is not as it should be; `found` or `wanted` is undefined where only one side has it. */
 export type Difference = { field: string; wanted: unknown; found: unknown };
+
+/** What a deployment writes and no bundle says, on either side. */
+const OURS = `tags.${CODE_TAG}`;
 
 /** Lists whose entries are known by a key: their order says nothing. */
 const KEYS: Record<string, string> = { tasks: 'task_key', job_clusters: 'job_cluster_key', parameters: 'name', depends_on: 'task_key', environments: 'environment_key' };
@@ -23,7 +28,7 @@ export function differences(wanted: unknown, found: unknown): Difference[] {
   const right = flatten(found, '');
   const fields = [...new Set([...left.keys(), ...right.keys()])].sort();
   return fields
-    .filter((field) => left.get(field) !== right.get(field) && (left.has(field) || !SERVER_SET.some((pattern) => pattern.test(field))))
+    .filter((field) => field !== OURS && left.get(field) !== right.get(field) && (left.has(field) || !SERVER_SET.some((pattern) => pattern.test(field))))
     .map((field) => ({ field, wanted: parse(left.get(field)), found: parse(right.get(field)) }));
 }
 

@@ -15,8 +15,8 @@ export type DeployedState = Readonly<{
   version: 1;
   files: Readonly<Record<string, { sha256: string; object_id?: number; modified_at?: number }>>;
   jobs: Readonly<Record<string, number>>;
-  /** Hash of all that a run executes, and the runs that were going on when it came: these execute something else. */
-  code?: Readonly<{ hash: string; staleRuns: readonly number[] }>;
+  /** By job: the hash of what its runs execute, and the runs that were going on when it came: these execute something else. */
+  code?: Readonly<Record<string, { hash: string; staleRuns: readonly number[] }>>;
   history?: readonly Deployment[];
   /** Contents that the history names, by SHA-256: gzip in base64, or null where they stand in a file of their own. */
   contents?: Readonly<Record<string, string | null>>;

@@ -6,6 +6,7 @@ import { applyTopicStep, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import type { Aws } from '../msk/clients.ts';
 import { createCluster, findCluster, waitUntilServing, type ClusterFound } from '../msk/cluster.ts';
+import { applyConfigurationStep, findConfiguration } from '../msk/configuration.ts';
 import { applyLoginStep } from '../msk/logins.ts';
 import { ownTopic } from '../msk/ownership.ts';
 import { poll } from '../poll.ts';
@@ -17,14 +18,17 @@ const LOGIN_DEADLINE_MS = 11 * 60_000;
 /** Does the plan's steps in MSK and Kafka, each when what it needs is there; nothing is asked where there is none. */
 export async function applyBroker(context: Context, aws: Aws, found: ClusterFound | undefined, steps: readonly Step[]): Promise<void> {
   const { config, progress, signal } = context;
-  const mine = steps.filter(({ work }) => ['cluster', 'logins', 'topics', 'rights'].includes(work.room));
+  const mine = steps.filter(({ work }) => ['configuration', 'cluster', 'logins', 'topics', 'rights'].includes(work.room));
   if (mine.length === 0 && found !== undefined) return;
   const said = (step: Step): void => progress.update(sentence(step));
-  for (const step of mine) if (step.work.room === 'cluster') {
+  const states = { signal, onState: (state: string) => progress.update(`cluster ${config.pipeline.cluster_name}: ${state}`) };
+  for (const step of mine) {
+    if (step.work.room !== 'configuration' && step.work.room !== 'cluster') continue;
     said(step);
-    await createCluster(aws, config.pipeline);
+    if (step.work.room === 'configuration') await applyConfigurationStep(aws, step.work.step, states);
+    else await createCluster(aws, config.pipeline, await findConfiguration(aws, config.pipeline.cluster_name));
   }
-  const cluster = await waitUntilServing(aws, config.pipeline.cluster_name, { signal, onState: (state) => progress.update(`cluster ${config.pipeline.cluster_name}: ${state}`) });
+  const cluster = await waitUntilServing(aws, config.pipeline.cluster_name, states);
   for (const step of mine) if (step.work.room === 'logins') {
     said(step);
     await applyLoginStep(aws, cluster, step.work.step, signal);
@@ -42,15 +46,15 @@ export async function applyBroker(context: Context, aws: Aws, found: ClusterFoun
       said(step);
       if (step.work.room === 'rights') await applyAclStep(admin, step.work.step);
       if (step.work.room !== 'topics') continue;
-      await applyTopicStep(admin, step.work.step);
-      // All topics of a cluster that streamgauge made go with it.
+      // Before it is there: who is killed in between must not leave a topic that nobody made. All topics of our own cluster go with it.
       if (step.work.step.do === 'create topic' && !cluster.ours) await ownTopic(aws, cluster, step.work.step.name);
+      await applyTopicStep(admin, step.work.step);
     }
   });
 }
 
 /** Resolves once the brokers let this user in; a login that was made just now may not have reached every broker. */
-export async function admitted({ config, progress, signal }: Context, access: KafkaAccess, isNew: boolean): Promise<void> {
+async function admitted({ config, progress, signal }: Context, access: KafkaAccess, isNew: boolean): Promise<void> {
   if (!isNew) return logIn(access);
   progress.update('waiting for the brokers to know the new users');
   const hint = `Run again in some minutes: streamgauge provision -t ${config.target}`;

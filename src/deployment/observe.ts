@@ -1,19 +1,20 @@
 import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { findTables } from '../databricks/data.ts';
-import { observe, wantedDeployment, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { observe, outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { listRuns, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';
 import { Failure, Secret } from '../errors.ts';
-import { findRights, type Right } from '../kafka/acls.ts';
+import { findRights } from '../kafka/acls.ts';
 import { withAdmin, type KafkaAccess } from '../kafka/connect.ts';
-import { findTopics, type TopicFound } from '../kafka/topics.ts';
+import { findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { connectAws, type Aws } from '../msk/clients.ts';
-import { findCluster, type ClusterFound } from '../msk/cluster.ts';
+import { findCluster } from '../msk/cluster.ts';
 import { observeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
-import type { Observed, Wanted } from './plan.ts';
+import { observeConfiguration } from '../msk/configuration.ts';
+import type { BrokerFound, Observed, Wanted } from './plan.ts';
 
 /** The systems that a deployment talks to; Elasticsearch only where the environment names one. */
 export type Systems = { aws: Aws; workspace: Workspace; who: Me; elasticsearch: Elasticsearch | undefined; close(): Promise<void> };
@@ -37,7 +38,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const { config } = context;
   const { index } = config.pipeline;
   const broker = observeBroker(context, systems.aws);
-  const [{ cluster, logins, topics, rights, secrets }, tables, template, { wanted, found, activeRuns }] = await Promise.all([
+  const [{ secrets, ...brokerFound }, tables, template, { wanted, found, activeRuns }] = await Promise.all([
     broker,
     tablesThere(context),
     systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
@@ -47,7 +48,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
   return {
     wanted: { pipeline: config.pipeline, workspace: complete, template: wantedTemplate },
-    found: { cluster, logins, topics, rights, workspace: found, activeRuns, tables, template },
+    found: { ...brokerFound, workspace: found, activeRuns, tables, template },
   };
 }
 
@@ -62,30 +63,40 @@ async function observeWorkspace({ config }: Context, { workspace, who }: Systems
   secrets.catch(() => undefined);
   const wanted = await wantedDeployment(workspace, config, {}, who);
   const found = await observe(workspace, wanted);
-  const running = await Promise.all(
-    Object.entries(found.jobs).map(async ([key, { job_id }]) => (await listRuns(workspace, job_id, { activeOnly: true })).map((run) => ({ key, jobId: job_id, runId: run.run_id }))),
-  );
-  return { wanted, found, activeRuns: running.flat() };
+  return { wanted, found, activeRuns: await activeRunsOf(workspace, wanted, found) };
 }
 
-type BrokerFound = { cluster: ClusterFound | undefined; logins: LoginsFound; topics: TopicFound[]; rights: Right[]; secrets: Record<string, Secret> | undefined };
+/** Runs that go on, of jobs that do not stay as they are: nobody else's have to be known, and each job is a request. */
+export async function activeRunsOf(workspace: Workspace, wanted: WorkspaceWanted, found: WorkspaceFound): Promise<Observed['activeRuns']> {
+  const running = await Promise.all(
+    outdatedJobs(wanted, found).map(async (key) => {
+      const id = found.jobs[key]?.job_id;
+      return id === undefined ? [] : (await listRuns(workspace, id, { activeOnly: true })).map((run) => ({ key, jobId: id, runId: run.run_id }));
+    }),
+  );
+  return running.flat();
+}
 
-async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound> {
+/** MSK and Kafka; what is inside the cluster only where the admin can log in already. `secrets` are the pipeline's, where they are there. */
+export async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound & { secrets: Record<string, Secret> | undefined }> {
   const { cluster_name: name, kafka_auth: auth } = config.pipeline;
   const cluster = await findCluster(aws, name);
   const scram = auth === 'scram';
-  const logins: LoginsFound = scram ? await observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster) : { key: undefined, secrets: { admin: undefined, pipeline: undefined } };
+  const [configuration, logins] = await Promise.all([
+    observeConfiguration(aws, name, cluster),
+    scram ? observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster) : ({ key: undefined, secrets: { admin: undefined, pipeline: undefined } } satisfies LoginsFound),
+  ]);
   const canEnter = cluster?.logins[auth] === true && !['CREATING', 'DELETING', 'FAILED'].includes(cluster.state);
   const isReady = (role: (typeof ROLES)[number]): boolean => canEnter && (!scram || (logins.secrets[role]?.associated === true && !logins.secrets[role].scheduledForDeletion));
   const secrets = cluster !== undefined && isReady('pipeline') ? kafkaSecrets(await accessTo(aws, cluster, config, 'pipeline')) : undefined;
-  if (cluster === undefined || !isReady('admin')) return { cluster, logins, topics: [], rights: [], secrets };
+  if (cluster === undefined || !isReady('admin')) return { cluster, configuration, logins, topics: [], rights: [], secrets };
   const inside = await withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => ({
     topics: await findTopics(admin, config.pipeline.topics),
     rights: scram ? await findRights(admin, ROLES.map((role) => usernameOf(name, role))) : [],
   }));
   // Others may share the users and the cluster: their topics' rights are not this deployment's world.
   const rights = inside.rights.filter(({ resource, name: topic }) => resource !== 'topic' || topic === '*' || config.pipeline.topics.includes(topic));
-  return { cluster, logins, topics: inside.topics, rights, secrets };
+  return { cluster, configuration, logins, topics: inside.topics, rights, secrets };
 }
 
 /** What the notebooks read from the secret scope; MSK names the brokers in any order. */

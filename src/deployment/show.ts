@@ -1,10 +1,10 @@
 import type { Block } from '../command.ts';
-import { RISKS, show, worst, type Drift, type Step } from './step.ts';
+import { fromTo, RISKS, show, worst, type Drift, type Step } from './step.ts';
 
 /** What `plan` and `deploy` show of a plan: each step with each field, its risk and why; then what is left as it is. */
 export function planBlocks(steps: readonly Step[], drift: readonly Drift[]): Block[] {
   const rows = steps.flatMap(({ action, thing, name, risk, why, changes }) => {
-    const fields = changes.map(({ field, found, wanted }) => ['', `  ${field}`, action === 'create' ? show(wanted) : `${show(found)} -> ${show(wanted)}`, '']);
+    const fields = changes.map(({ field, found, wanted }) => ['', `  ${field}`, fromTo(action, found, wanted), '']);
     return [[action, `${thing} ${name}`, why ?? '', risk], ...fields];
   });
   const table: Block[] = rows.length === 0 ? [] : [{ kind: 'table', columns: ['', 'what', 'from -> to', 'risk'], rows }];

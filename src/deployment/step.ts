@@ -2,7 +2,9 @@ import type { WorkspaceStep } from '../databricks/deploy.ts';
 import type { AclStep } from '../kafka/acls.ts';
 import type { TopicStep } from '../kafka/topics.ts';
 import type { ClusterStep } from '../msk/cluster.ts';
+import type { ConfigurationStep } from '../msk/configuration.ts';
 import type { LoginStep } from '../msk/logins.ts';
+import type { Removal } from './removal-step.ts';
 
 /** What a step can cost, from nothing to what no later step brings back. */
 export const RISKS = ['safe', 'restarts stream', 're-reads data', 'loses data', 'irreversible'] as const;
@@ -13,13 +15,15 @@ export type Change = { field: string; found?: unknown; wanted?: unknown };
 
 /** What carries a step out: the step of one room, as that room planned it. */
 export type Work =
+  | { room: 'configuration'; step: ConfigurationStep }
   | { room: 'cluster'; step: ClusterStep }
   | { room: 'logins'; step: LoginStep }
   | { room: 'topics'; step: TopicStep }
   | { room: 'rights'; step: AclStep }
   | { room: 'workspace'; step: WorkspaceStep }
   | { room: 'runs'; step: { do: 'restart run'; runId: number; jobId: number; key: string } }
-  | { room: 'index'; step: { do: 'put template'; index: string } };
+  | { room: 'index'; step: { do: 'put template'; index: string } }
+  | { room: 'removal'; step: Removal };
 
 /** One step of the one plan, as plain JSON: what a person reads (`action thing name`, changes, risk) and what does it. */
 export type Step = { action: 'create' | 'change' | 'delete' | 'restart'; thing: string; name: string; risk: Risk; why?: string; changes: Change[]; work: Work };
@@ -29,9 +33,15 @@ export type Drift = { thing: string; name: string; field: string; found: unknown
 
 /** A step as one line: `change topic t: partitions 2 -> 4 [irreversible]`. */
 export function sentence({ action, thing, name, risk, why, changes }: Step): string {
-  const fields = changes.map(({ field, found, wanted }) => (action === 'create' ? `${field} ${show(wanted)}` : `${field} ${show(found)} -> ${show(wanted)}`));
+  const fields = changes.map(({ field, found, wanted }) => `${field} ${fromTo(action, found, wanted)}`);
   const details = [...fields, ...(why === undefined ? [] : [why])].join(', ');
   return `${action} ${thing} ${name}${details === '' ? '' : `: ${details}`}${risk === 'safe' ? '' : ` [${risk}]`}`;
+}
+
+/** What a field becomes, or had: what is made has no past, what goes no future. */
+export function fromTo(action: Step['action'], found: unknown, wanted: unknown): string {
+  if (action === 'create') return show(wanted);
+  return action === 'delete' ? show(found) : `${show(found)} -> ${show(wanted)}`;
 }
 
 /** A field's value as a person reads it. */

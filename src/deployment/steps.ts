@@ -8,12 +8,18 @@ import type { Change, Risk, Step, Work } from './step.ts';
 const NEW_STREAM = ['topics', 'catalog', 'schema', 'checkpoint_root'];
 const RECOMPUTED = ['window_minutes', 'shard_size'];
 
-type Broker = Extract<Work, { room: 'cluster' | 'logins' | 'topics' | 'rights' }>;
+type Broker = Extract<Work, { room: 'configuration' | 'cluster' | 'logins' | 'topics' | 'rights' }>;
 
 /** A step of MSK or Kafka with its risk. */
 export function brokerStep(work: Broker): Step {
   const created = (thing: string, name: string, fields: Record<string, unknown> = {}): Step => ({ action: 'create', thing, name, risk: 'safe', changes: Object.entries(fields).map(([field, wanted]) => ({ field, wanted })), work });
   switch (work.room) {
+    case 'configuration': {
+      const { step } = work;
+      if (step.do === 'write configuration') return created('configuration', step.name, step.properties);
+      const changes = step.changes.map(({ name: field, from, to }) => ({ field, found: from ?? undefined, wanted: to }));
+      return { action: 'change', thing: 'cluster', name: step.name, risk: 'restarts stream', why: 'its brokers restart, one after the other', changes, work };
+    }
     case 'cluster': {
       const { name, brokers, instanceType, kafkaVersion } = work.step;
       return { ...created('cluster', name, { brokers, instanceType, kafkaVersion }), why: 'costs money from its creation on' };

@@ -89,6 +89,12 @@ export async function applyTopicStep(admin: Admin, step: TopicStep): Promise<voi
   }
 }
 
+/** True while one of these topics is listed; its metadata may be gone already. */
+export async function anyTopic(admin: Admin, names: readonly string[]): Promise<boolean> {
+  const there = await admin.listTopics({ includeInternals: true });
+  return names.some((name) => there.includes(name));
+}
+
 /** Deletes those of these topics that exist. */
 export async function deleteTopics(admin: Admin, names: readonly string[]): Promise<void> {
   const there = new Set(await admin.listTopics({ includeInternals: true }));

@@ -33,6 +33,8 @@ export type Runtime = {
   /** The Spark Connect jar, which holds the .proto files. */
   sparkConnectJar: string;
   elasticsearchHome: string;
+  /** Where tasks' PyPI libraries are kept: once on this machine, for every platform of this installation. */
+  librariesDir: string;
   /** Archive of the classes that Spark loads, for a faster start; undefined where this JVM makes none. */
   sparkArchive?: string;
 };

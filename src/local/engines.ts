@@ -92,6 +92,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
     warehouse: { id: WAREHOUSE_ID, httpPath: HTTP_PATH },
     log,
     volumesDir: volumesOf(options.stateDir),
+    librariesDir: runtime.librariesDir,
   });
   const guarded = new Hono();
   answerErrors(guarded, log);

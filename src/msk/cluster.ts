@@ -21,6 +21,10 @@ export type ClusterFound = {
   kafkaVersion?: string;
   instanceType?: string;
   storageGib?: number;
+  /** What its updates have to name, so that none overwrites another. */
+  version?: string;
+  /** Undefined where MSK's own default holds. */
+  configuration?: { arn: string; revision: number };
 };
 
 export type ClusterStep = { do: 'create cluster'; name: string; brokers: number; instanceType: string; kafkaVersion: string };
@@ -58,7 +62,7 @@ export function planCluster(pipeline: Pipeline, found: ClusterFound | undefined)
 }
 
 /** Starts the creation: TLS in transit, encryption at rest, SASL/SCRAM and IAM as ways to log in. */
-export async function createCluster(aws: Aws, pipeline: Pipeline): Promise<void> {
+export async function createCluster(aws: Aws, pipeline: Pipeline, configuration?: { arn: string; revision: number }): Promise<void> {
   const input = {
     ClusterName: pipeline.cluster_name,
     Tags: { [CREATED_BY.key]: CREATED_BY.value },
@@ -71,6 +75,7 @@ export async function createCluster(aws: Aws, pipeline: Pipeline): Promise<void>
         InstanceType: pipeline.broker_instance_type,
         StorageInfo: { EbsStorageInfo: { VolumeSize: pipeline.broker_storage_gib } },
       },
+      ...(configuration && { ConfigurationInfo: { Arn: configuration.arn, Revision: configuration.revision } }),
       // Volumes are always encrypted; without a key of one's own it is the account's aws/kafka.
       EncryptionInfo: { EncryptionInTransit: { ClientBroker: 'TLS' as const, InCluster: true } },
       ClientAuthentication: { Sasl: { Scram: { Enabled: true }, Iam: { Enabled: true } } },
@@ -124,6 +129,7 @@ export async function untagCluster(aws: Aws, cluster: ClusterFound, keys: string
 function foundOf(cluster: Cluster): ClusterFound {
   const tags = cluster.Tags ?? {};
   const sasl = cluster.Provisioned?.ClientAuthentication?.Sasl;
+  const { KafkaVersion, ConfigurationArn: arn, ConfigurationRevision: revision } = cluster.Provisioned?.CurrentBrokerSoftwareInfo ?? {};
   return {
     arn: cluster.ClusterArn ?? '',
     name: cluster.ClusterName ?? '',
@@ -134,7 +140,9 @@ function foundOf(cluster: Cluster): ClusterFound {
     // A serverless cluster has IAM and nothing else.
     logins: { scram: sasl?.Scram?.Enabled === true, iam: sasl?.Iam?.Enabled === true || cluster.Serverless !== undefined },
     brokers: cluster.Provisioned?.NumberOfBrokerNodes ?? 0,
-    kafkaVersion: cluster.Provisioned?.CurrentBrokerSoftwareInfo?.KafkaVersion,
+    kafkaVersion: KafkaVersion,
+    version: cluster.CurrentVersion,
+    ...(arn && revision !== undefined && { configuration: { arn, revision: Number(revision) } }),
     instanceType: cluster.Provisioned?.BrokerNodeGroupInfo?.InstanceType,
     storageGib: cluster.Provisioned?.BrokerNodeGroupInfo?.StorageInfo?.EbsStorageInfo?.VolumeSize,
   };

@@ -22,7 +22,7 @@ export type LoginStep =
 
 const TAGS = [{ Key: CREATED_BY.key, Value: CREATED_BY.value }];
 /** Least and default of what AWS allows: nobody needs the key or a generated password again. */
-const RECOVERY_DAYS = 7;
+export const RECOVERY_DAYS = 7;
 
 /** The SCRAM user of a role. */
 export function usernameOf(cluster: string, role: Role): string {

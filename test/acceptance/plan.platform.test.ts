@@ -9,6 +9,8 @@ import { deployedJob } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
 import { createJob, exportFile, getJob, putSecret } from '../../src/databricks/rest.ts';
 import type { Config } from '../../src/config/config.ts';
+import { elasticsearch } from './elasticsearch.ts';
+import { ERROR, EVENT, step } from '../documents.ts';
 import { createProject, type Project } from './project.ts';
 
 // Partitions never shrink: a platform that was used before has other topics.
@@ -124,6 +126,20 @@ describe('adopting and protecting', () => {
     expect(await other.json(['import', 'scope'])).toMatchObject({ thing: 'secret scope' });
     const noIndex = await other.cli(['import', 'index']);
     expect([noIndex.code, noIndex.stderr]).toEqual([4, expect.stringContaining('streamgauge export')]);
+    // Index and template of somebody else, with a document in it.
+    const index = own.pipeline.index;
+    await elasticsearch('PUT', `/_index_template/${index}`, JSON.stringify({ index_patterns: [index], priority: 9 }));
+    await elasticsearch('PUT', `/${index}/_doc/mine?refresh=true`, '{"n":1}');
+    const uuid = async (): Promise<unknown> => JSON.parse(await elasticsearch('GET', `/${index}/_settings`))[index].settings.index.uuid;
+    const before = await uuid();
+    const counted = async (): Promise<string[]> => (await other.json(['plan', '--destroy'])).steps.filter(({ thing }: any) => thing.startsWith('index')).map(({ thing, name }: any) => `${thing} ${name}`);
+    expect(await counted()).toEqual([]);
+    expect(await other.json(['import', 'index'])).toMatchObject({ thing: 'index', name: index });
+    expect(brief(await other.json(['deploy']))).toEqual(['change index template: safe']);
+    expect(await other.json(['plan'])).toMatchObject({ steps: [] });
+    expect(await counted()).toEqual([`index ${index}`, `index template ${index}`]);
+    expect([await uuid(), JSON.parse(await elasticsearch('GET', `/${index}/_doc/mine`))._source]).toEqual([before, { n: 1 }]);
+    await elasticsearch('DELETE', `/${index}`);
     await removeDeployed(workspace, await findDeployed(workspace, own));
     expect(await getJob(workspace, id)).toBeUndefined();
   });
@@ -144,28 +160,14 @@ describe('adopting and protecting', () => {
 });
 
 describe('for scripts', () => {
-  const event = z.discriminatedUnion('kind', [
-    ...(['stage', 'update', 'note', 'warning'] as const).map((kind) => z.strictObject({ version: z.literal(1), at: z.iso.datetime(), verb: z.string(), kind: z.literal(kind), text: z.string() })),
-    z.strictObject({ version: z.literal(1), at: z.iso.datetime(), verb: z.string(), kind: z.literal('end'), exit_code: z.int(), error: z.looseObject({ code: z.string(), kind: z.string(), message: z.string() }).optional() }),
-  ] as any);
-  const change = z.strictObject({ field: z.string(), found: z.unknown().optional(), wanted: z.unknown().optional() });
-  const step = z.strictObject({
-    action: z.enum(['create', 'change', 'delete', 'restart']),
-    thing: z.string(),
-    name: z.string(),
-    risk: z.enum(['safe', 'restarts stream', 're-reads data', 'loses data', 'irreversible']),
-    why: z.string().optional(),
-    changes: z.array(change),
-    work: z.strictObject({ room: z.string(), step: z.looseObject({ do: z.string() }) }),
-  });
-
-  it('events are one JSON object a line, the last one an end; plans have one shape', async () => {
+  it('events are one JSON object a line, the last one an end; errors are a document', async () => {
     const done = await project.cli(['plan', '--events', '--json', '--var', 'partitions=2', '--var', 'max_workers=8']);
-    const events = done.stderr.trimEnd().split('\n').map((line) => event.parse(JSON.parse(line)) as any);
+    const events = done.stderr.trimEnd().split('\n').map((line) => EVENT.parse(JSON.parse(line)));
     expect(events.at(-1)).toMatchObject({ kind: 'end', verb: 'plan', exit_code: 0 });
     expect(z.array(step).parse(JSON.parse(done.stdout).steps)).toHaveLength(1);
-    const failed = await project.cli(['plan', '--events', '--var', 'partitions=1']);
-    expect(event.parse(JSON.parse(failed.stderr.trimEnd().split('\n').at(-1) ?? ''))).toMatchObject({ kind: 'end', exit_code: 2, error: { code: 'PARTITIONS_CANNOT_SHRINK' } });
+    const failed = await project.cli(['plan', '--events', '--json', '--var', 'partitions=1']);
+    expect(EVENT.parse(JSON.parse(failed.stderr.trimEnd().split('\n').at(-1) ?? ''))).toMatchObject({ kind: 'end', exit_code: 2, error: { code: 'PARTITIONS_CANNOT_SHRINK' } });
+    expect(ERROR.parse(JSON.parse(failed.stdout)).error).toMatchObject({ code: 'PARTITIONS_CANNOT_SHRINK', exit_code: 2 });
   });
 });
 

@@ -3,6 +3,9 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
+import { isMap, isSeq, parseDocument, type Document } from 'yaml';
+import { built } from '../built.ts';
+import { checkDocument } from '../documents.ts';
 import { repository } from '../config/bundle.ts';
 
 export type Finished = { code: number | null; stdout: string; stderr: string };
@@ -12,8 +15,15 @@ export type Project = {
   folder: string;
   /** Runs `streamgauge ARGS -t local` as a user does: another process, this folder, nothing but the file's environment. */
   cli(args: string[], options?: RunOptions): Promise<Finished>;
-  /** The same with `--json`; throws where the exit code is not the expected one. */
+  /** The same with `--json`; throws where the exit code is not the expected one, or the document not what scripts were promised. */
   json<T = any>(args: string[], options?: RunOptions & { code?: number }): Promise<T>;
+};
+
+export type ProjectOptions = {
+  /** The bundle as it is, with the task `export` and the controller that it runs; otherwise without: most scenarios export by hand. */
+  exports?: boolean;
+  /** The program as a user gets it, from `dist`; otherwise from the sources. */
+  built?: boolean;
 };
 
 export type RunOptions = { env?: Record<string, string>; input?: string; onStderr?(text: string, kill: (signal: NodeJS.Signals) => void): void };
@@ -22,7 +32,7 @@ export type RunOptions = { env?: Record<string, string>; input?: string; onStder
  * A user's folder for one scenario, on the shared platform but with names of its own, so that scenarios neither see nor
  * disturb each other. `environment` overrides what the platform gave (a wrong password, a dead port).
  */
-export function createProject(name: string, variables: Record<string, string | number> = {}, environment: Record<string, string> = {}): Project {
+export function createProject(name: string, variables: Record<string, string | number> = {}, environment: Record<string, string> = {}, options: ProjectOptions = {}): Project {
   const folder = mkdtempSync(join(tmpdir(), `streamgauge-${name}-`));
   const id = name.replaceAll(/[^a-z0-9]/g, '_');
   const own = {
@@ -35,33 +45,53 @@ export function createProject(name: string, variables: Record<string, string | n
   };
   for (const entry of ['jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
   const bundle = readFileSync(join(repository, 'databricks.yml'), 'utf8').replace('name: streamgauge', `name: sg-${name}`);
-  writeFileSync(join(folder, 'databricks.yml'), bundle);
+  writeFileSync(join(folder, 'databricks.yml'), options.exports ? bundle : edited(bundle, (yaml) => yaml.set('sync', { paths: ['notebooks'] })));
+  if (options.exports) cpSync(join(built(), 'streamgauge.mjs'), join(folder, 'dist/streamgauge.mjs'));
   // Job names are shared by a whole workspace.
   for (const file of readdirSync(join(folder, 'jobs'))) {
     const job = join(folder, 'jobs', file);
     writeFileSync(job, readFileSync(job, 'utf8').replaceAll(/name: (traffic_\w+) \[/g, `name: $1 ${name} [`));
   }
+  if (!options.exports) withoutExport(join(folder, 'jobs/traffic_counter.job.yml'));
   mkdirSync(join(folder, '.streamgauge'));
   const given: Record<string, string> = { ...(inject('environment') as Record<string, string>), ...environment };
   for (const [variable, value] of Object.entries(own)) given[`BUNDLE_VAR_${variable}`] = String(value);
   const lines = Object.entries(given).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
   writeFileSync(join(folder, '.streamgauge', 'local.env'), `${lines.join('\n')}\n`, { mode: 0o600 });
-  const cli = (args: string[], options: RunOptions = {}): Promise<Finished> => runCli(folder, [...args, '-t', 'local'], options);
+  const program = options.built ? join(built(), 'start.mjs') : join(repository, 'src/cli.ts');
+  const cli = (args: string[], run: RunOptions = {}): Promise<Finished> => runCli(folder, [program, ...args, '-t', 'local'], run);
   return {
     folder,
     cli,
-    async json(args, { code = 0, ...options } = {}) {
-      const finished = await cli([...args, '--json'], options);
+    async json(args, { code = 0, ...run } = {}) {
+      const finished = await cli([...args, '--json'], run);
       if (finished.code !== code) throw new Error(`streamgauge ${args.join(' ')} ended with ${finished.code}, not ${code}\n${finished.stderr}\n${finished.stdout}`);
-      return JSON.parse(finished.stdout);
+      const document = JSON.parse(finished.stdout);
+      checkDocument(args[0] ?? '', document);
+      return document;
     },
   };
+}
+
+function withoutExport(file: string): void {
+  const task = (item: unknown): unknown => isMap(item) && item.get('task_key');
+  const change = (yaml: Document): void => {
+    const tasks = yaml.getIn(['resources', 'jobs', 'traffic_counter', 'tasks']);
+    if (isSeq(tasks)) tasks.items = tasks.items.filter((item) => task(item) !== 'export');
+  };
+  writeFileSync(file, edited(readFileSync(file, 'utf8'), change));
+}
+
+function edited(text: string, change: (yaml: Document) => void): string {
+  const yaml = parseDocument(text);
+  change(yaml);
+  return yaml.toString({ lineWidth: 0 });
 }
 
 function runCli(folder: string, args: string[], options: RunOptions): Promise<Finished> {
   const { PATH = '', HOME = '' } = process.env;
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(repository, 'src/cli.ts'), ...args], {
+    const child = spawn(process.execPath, args, {
       cwd: folder,
       env: { PATH, HOME, CI: 'true', ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,112 +1,171 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { connect, type Workspace } from '../../src/databricks/client.ts';
+import type { Context } from '../../src/command.ts';
+import type { Workspace } from '../../src/databricks/client.ts';
 import { deployedJob } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
-import { exportFile, listRuns, listSecrets, listTree } from '../../src/databricks/rest.ts';
-import type { Config } from '../../src/config/config.ts';
+import { exportFile, listRuns, listTree } from '../../src/databricks/rest.ts';
+import { destroyWorld } from '../../src/deployment/destroy.ts';
+import { observeWorld, openSystems, type Systems } from '../../src/deployment/observe.ts';
+import { planDeployment } from '../../src/deployment/plan.ts';
+import { deleteTemplate } from '../../src/elasticsearch/template.ts';
+import { deleteConfiguration, findConfiguration } from '../../src/msk/configuration.ts';
+import { deleteCluster, findCluster, untagCluster } from '../../src/msk/cluster.ts';
+import { effectsOf, killedAfter, survivesKills } from './kills.ts';
 import { createProject, type Project } from './project.ts';
 
 // The controller is killed as nothing can be caught, just after each effect that it has, and started again: what comes out is
-// what an undisturbed run makes.
-const killer = new URL('killer.mjs', import.meta.url).pathname;
+// what an undisturbed one makes. The effects are those that it is seen to have (killer.mjs), each step of its plan among them.
 const NOTEBOOK = `# Databricks notebook source
 dbutils.widgets.text("late_policy", "amend")
 if dbutils.widgets.get("late_policy") == "hold":
     raise ValueError("asked to fail")
 `;
+const job = (name: string, task: string): string => `resources:
+  jobs:
+    ${name}:
+      name: ${name} survive [\${bundle.name}]
+      tags: {streamgauge: "\${bundle.name}/\${bundle.target}"}
+      parameters: [{name: late_policy, default: "\${var.late_policy}"}]
+      tasks: [{task_key: ${task}, notebook_task: {notebook_path: ../notebooks/${task}.py}}]
+`;
 
-let project: Project;
-let workspace: Workspace;
-let config: Config;
+/** Some sixty processes one after another: on a busy machine that takes its time. */
+const SLOW_MS = 900_000;
 
-const killedAfter = (effect: number) => ({ env: { NODE_OPTIONS: `--import ${killer}`, KILL_AFTER: String(effect) } });
+type Lane = { project: Project; config: Config; context: Context; systems: Systems };
 
-async function effectsOf(args: string[]): Promise<string[]> {
-  const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
-  const finished = await project.cli(args, { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
-  expect(finished.stderr).not.toContain('error:');
-  return readFileSync(log, 'utf8').trimEnd().split('\n');
+/** A small bundle of its own: each effect is of another kind, and each deployment takes a second. */
+async function lane(name: string, variables: Record<string, string | number> = {}): Promise<Lane> {
+  // No table is made here: a deployment need not ask Spark for any.
+  const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' }, { built: true });
+  rmSync(join(project.folder, 'notebooks'), { recursive: true });
+  rmSync(join(project.folder, 'jobs/backup.job.yml'));
+  mkdirSync(join(project.folder, 'notebooks'));
+  writeFileSync(join(project.folder, 'notebooks/ingest.py'), NOTEBOOK);
+  writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', 'ingest'));
+  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+  const ignore = (): void => undefined;
+  const context: Context = { config, progress: { stage: ignore, update: ignore, note: ignore, warn: ignore }, signal: new AbortController().signal };
+  return { project, config, context, systems: await openSystems(context) };
 }
 
-beforeAll(async () => {
-  project = createProject('survive', { partitions: 1 });
-  for (const name of ['ingest', 'windows']) writeFileSync(join(project.folder, 'notebooks', `${name}.py`), NOTEBOOK);
-  rmSync(join(project.folder, 'notebooks', 'pipeline'), { recursive: true });
-  const job = join(project.folder, 'jobs/traffic_counter.job.yml');
-  writeFileSync(job, readFileSync(job, 'utf8').replaceAll('max_retries: 2', 'max_retries: 0'));
-  config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
-  workspace = await connect(config.databricks);
-  await project.json(['provision']);
-  await removeDeployed(workspace, await findDeployed(workspace, config));
-});
+/** Everything that the deployment made, without ids, times and salts; and what a next plan would do. */
+async function worldOf({ context, systems }: Lane): Promise<unknown> {
+  const { wanted, found } = await observeWorld(context, systems);
+  const { workspace, cluster, configuration, logins, topics, rights, template } = found;
+  const tree = await listTree(systems.workspace, wanted.workspace.place.root);
+  const contents = await Promise.all(tree.filter(({ object_type: type, path }) => type !== 'DIRECTORY' && !path.includes('/state/')).map(async ({ path }) => [path, (await exportFile(systems.workspace, path))?.toString()]));
+  return {
+    cluster: cluster && [cluster.ours, Object.values(cluster.tags), cluster.brokers], properties: configuration.attached,
+    logins: Object.values(logins.secrets).map((secret) => secret && [secret.name, secret.ours, secret.associated]), key: logins.key?.ours,
+    topics, rights: rights.map((right) => JSON.stringify(right)).sort(), template,
+    paths: tree.map(({ path, object_type: type }) => [path, type]).sort(), contents: contents.sort(),
+    jobs: Object.entries(workspace.jobs).map(([key, { settings }]) => [key, settings]), stale: workspace.staleJobs.length,
+    secrets: workspace.secrets?.map(({ key }) => key.replace(/-[0-9a-f-]{97}$/, '')).sort(), history: workspace.state.history?.length,
+    left: planDeployment(wanted, found),
+  };
+}
 
-afterAll(async () => removeDeployed(workspace, await findDeployed(workspace, config)));
+async function emptyWorkspace({ config, systems }: Lane): Promise<void> {
+  await removeDeployed(systems.workspace, await findDeployed(systems.workspace, config));
+  if (systems.elasticsearch !== undefined) await deleteTemplate(systems.elasticsearch, config.pipeline.index);
+}
 
-describe('a deployment', () => {
-  /** What is in the workspace, without ids and times. */
-  async function deployed(): Promise<unknown> {
-    const found = await findDeployed(workspace, config);
-    const root = found.find((thing) => thing.what === 'folder');
-    const tree = await listTree(workspace, root?.what === 'folder' ? root.path : '');
-    const files = await Promise.all(tree.filter((object) => object.object_type !== 'DIRECTORY' && !object.path.includes('/state/')).map(async (object) => [object.path, (await exportFile(workspace, object.path))?.toString()]));
-    const secrets = (await listSecrets(workspace, config.pipeline.secret_scope))?.map(({ key }) => key.replace(/-[0-9a-f-]{97}$/, '')).sort();
-    return { things: found.map(({ what }) => what), files, secrets, settings: (await deployedJob(workspace, config)).settings, locked: tree.some((object) => object.path.endsWith('deploy.lock')) };
-  }
+/** Whoever made it: an earlier try may have left it as somebody else's. */
+async function withoutCluster({ systems: { aws }, config: { pipeline: { cluster_name: name } } }: Lane): Promise<void> {
+  const left = await findCluster(aws, name);
+  if (left !== undefined) await deleteCluster(aws, left, { onState: () => undefined });
+  const configuration = await findConfiguration(aws, name);
+  if (configuration !== undefined) await deleteConfiguration(aws, configuration.arn);
+}
 
-  it('killed after any effect and started again is the one that was not killed', async () => {
-    const effects = await effectsOf(['deploy']);
-    const undisturbed = await deployed();
-    expect(effects.length).toBeGreaterThan(12);
-    const [seen, wanted]: [unknown[], unknown[]] = [[], []];
-    for (const at of effects.keys()) {
-      await removeDeployed(workspace, await findDeployed(workspace, config));
-      const killed = await project.cli(['deploy'], killedAfter(at + 1));
-      const hindered = await project.cli(['deploy']);
-      // The first try to take the lock finds no folder; the last effect is the lock's end.
-      const locked = effects.slice(0, at + 1).filter((effect) => effect.endsWith('deploy.lock')).length === 2 && at < effects.length - 1;
-      await project.json(['deploy', '--force-lock']);
-      seen.push({ effect: effects[at], killed: killed.code, hindered: hindered.code, why: /is deploying[\s\S]*--force-lock/.test(hindered.stderr), world: await deployed(), left: (await project.json(['plan'])).steps });
-      wanted.push({ effect: effects[at], killed: null, hindered: locked ? 4 : 0, why: locked, world: undisturbed, left: [] });
-    }
-    expect(seen).toEqual(wanted);
-  }, 900_000);
-});
+const DEPLOY = { verb: ['deploy'], again: ['deploy', '--force-lock'] };
 
-describe('a deployment from nothing', () => {
-  it('killed after anything that it made in AWS goes on where it was', async () => {
-    const whole = createProject('nothing', { partitions: 1, cluster_name: 'sg-nothing' });
-    const things = (result: any): string[] => result.destroyed.map((thing: any) => thing.thing).sort();
-    const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
-    await whole.json(['destroy', '--yes', '--force']);
-    await whole.json(['deploy'], { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
-    const made = readFileSync(log, 'utf8').split('\n').map((effect, at) => ({ effect, at: at + 1 })).filter(({ effect }) => effect.startsWith('AWS '));
-    expect(made.map(({ effect }) => effect)).toEqual(expect.arrayContaining(['AWS POST clusters', 'AWS CreateKey', 'AWS CreateSecret', 'AWS POST scram-secrets']));
-    const blocked = await whole.cli(['destroy', '--yes', '--force', '--var', 'prevent_destroy=topics']);
+// The cluster that the scenarios share: two that make it at once would be in each other's way.
+beforeAll(async () => void (await createProject('survive-all', { partitions: 1 }).json(['provision'])));
+
+describe.concurrent('killed after any effect and started again, the same comes out:', () => {
+  it('a deployment to a workspace and an index', async () => {
+    const own = await lane('survive');
+    await own.project.json(['provision']);
+    await survivesKills(own.project, { ...DEPLOY, which: /^(Databricks|Elasticsearch)/, reset: () => emptyWorkspace(own), world: () => worldOf(own) });
+    // While the lock of a killed deployment stands, nobody deploys by mistake.
+    await emptyWorkspace(own);
+    await own.project.cli(['deploy'], killedAfter(4));
+    const hindered = await own.project.cli(['deploy']);
+    expect([hindered.code, hindered.stderr]).toEqual([4, expect.stringMatching(/is deploying[\s\S]*--force-lock/)]);
+    await emptyWorkspace(own);
+    await own.systems.close();
+  }, SLOW_MS);
+
+  it('a deployment that changes what is there', async () => {
+    const own = await lane('survive-change');
+    const { folder } = own.project;
+    const [second, gone] = [join(folder, 'jobs/second.job.yml'), join(folder, 'notebooks/gone.py')];
+    const vars = ['--var', 'retention_hours=9', '--var', 'late_policy=hold'];
+    const before = async (): Promise<void> => {
+      writeFileSync(second, job('second', 'ingest'));
+      writeFileSync(gone, NOTEBOOK);
+      writeFileSync(join(folder, 'notebooks/ingest.py'), NOTEBOOK);
+      await own.project.json(['deploy', '--force-lock']);
+      await own.systems.elasticsearch?.request('spoiling the template', { method: 'PUT', path: `/_index_template/${own.config.pipeline.index}`, body: { index_patterns: [own.config.pipeline.index], priority: 7 } });
+      for (const file of [second, gone]) rmSync(file);
+      writeFileSync(join(folder, 'notebooks/ingest.py'), `${NOTEBOOK}# changed\n`);
+    };
+    const changed = loadConfig({ cwd: folder, target: 'local', vars: ['retention_hours=9', 'late_policy=hold'], needsEnvironment: true });
+    const world = async (): Promise<unknown> => ({ ...((await worldOf({ ...own, context: { ...own.context, config: changed } })) as object), history: undefined });
+    await emptyWorkspace(own);
+    const effects = await survivesKills(own.project, { verb: ['deploy', ...vars], again: ['deploy', '--force-lock', ...vars], reset: before, world });
+    expect(effects).toEqual(expect.arrayContaining(['Kafka IncrementalAlterConfigs', expect.stringMatching(/jobs\/reset/), expect.stringMatching(/jobs\/delete/), expect.stringMatching(/workspace\/delete/)]));
+    await emptyWorkspace(own);
+    await own.systems.close();
+  }, SLOW_MS);
+
+  it('a deployment from nothing, and its end', async () => {
+    const own = await lane('survive-nothing', { cluster_name: 'sg-survive' });
+    const { aws } = own.systems;
+    const all = { yes: true, dryRun: false, data: false, force: true, forceLock: true };
+    await withoutCluster(own);
+    await destroyWorld(own.context, all);
+    // A cluster takes its time: it is made once, by deployments that are killed after each of the two effects that make it.
+    for (const effect of [/POST .*configurations$/, /POST .*clusters$/]) expect((await own.project.cli(['deploy', '--force-lock'], killedAfter(effect))).code).toBe(null);
+    const { effects } = await effectsOf(own.project, ['deploy', '--force-lock']);
+    expect(effects.filter((effect) => /clusters$|configurations$/.test(effect))).toEqual([]);
+    const cluster = await findCluster(aws, 'sg-survive');
+    if (cluster === undefined) throw new Error('there is no cluster sg-survive');
+    expect([cluster.ours, cluster.configuration?.revision]).toEqual([true, 1]);
+    const blocked = await own.project.cli(['destroy', '--yes', '--force', '--var', 'prevent_destroy=topics']);
     expect([blocked.code, blocked.stderr]).toEqual([2, expect.stringContaining('nothing was destroyed')]);
-    expect((await whole.json(['plan'])).steps).toEqual([]);
-    const undisturbed = things(await whole.json(['destroy', '--yes', '--force']));
-    const [seen, wanted]: [unknown[], unknown[]] = [[], []];
-    for (const { effect, at } of made) {
-      const killed = await whole.cli(['deploy'], killedAfter(at));
-      await whole.json(['deploy', '--force-lock']);
-      const { steps } = await whole.json(['plan']);
-      seen.push({ effect, killed: killed.code, steps, things: things(await whole.json(['destroy', '--yes', '--force'])) });
-      wanted.push({ effect, killed: null, steps: [], things: undisturbed });
-    }
-    expect(seen).toEqual(wanted);
-  }, 900_000);
+    // Somebody else's from now on: everything but the cluster goes and comes.
+    await untagCluster(aws, cluster, ['created-by']);
+    expect(await own.project.json(['import', 'topic'])).toMatchObject({ thing: 'topic', was: '1 partitions, 1 copies' });
+    const reset = (): Promise<unknown> => destroyWorld(own.context, all);
+    await survivesKills(own.project, { ...DEPLOY, which: /^(AWS|Kafka)/, reset, world: () => worldOf(own) });
+    const ended = await survivesKills(own.project, { verb: ['destroy', '--yes', '--force'], again: ['destroy', '--yes', '--force', '--force-lock'], reset: () => own.project.json(['deploy', '--force-lock']), world: () => worldOf(own) });
+    expect(ended).toEqual(expect.arrayContaining(['Kafka DeleteTopics', 'Kafka DeleteAcls', 'AWS DeleteSecret']));
+    await withoutCluster(own);
+    await own.systems.close();
+  }, SLOW_MS);
 });
 
 describe('a run', () => {
+  let project: Project;
+  let workspace: Workspace;
+  let config: Config;
   const runs = async (): Promise<number> => (await listRuns(workspace, (await deployedJob(workspace, config)).job_id)).length;
 
   beforeAll(async () => {
+    const own = await lane('survive-run');
+    ({ project, config } = own);
+    ({ workspace } = own.systems);
+    await project.json(['provision']);
     await project.json(['deploy', '--force-lock']);
   });
+  afterAll(async () => removeDeployed(workspace, await findDeployed(workspace, config)));
 
   it.each([
     ['that succeeds', [], 0, 'SUCCESS'],

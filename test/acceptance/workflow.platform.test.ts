@@ -1,27 +1,17 @@
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { repository } from '../config/bundle.ts';
+import { elasticsearch } from './elasticsearch.ts';
 import { createProject, type Project } from './project.ts';
 
-// The controller as the job's third task, as targets dev and prod have it: its one file in the workspace, Node from PyPI.
+// The bundle as it is: the controller as the job's third task, its one file in the workspace, Node from PyPI.
+const killer = new URL('killer.mjs', import.meta.url).pathname;
 let project: Project;
 
-const edit = (name: string, change: (text: string) => string): void => {
-  const file = join(project.folder, name);
-  const before = readFileSync(file, 'utf8');
-  expect(change(before)).not.toBe(before);
-  writeFileSync(file, change(before));
-};
-
 beforeAll(async () => {
-  if (!existsSync(join(repository, 'dist/streamgauge.mjs'))) execFileSync(process.execPath, ['scripts/build.ts'], { cwd: repository });
-  project = createProject('workflow', { partitions: 1 });
-  mkdirSync(join(project.folder, 'dist'));
-  copyFileSync(join(repository, 'dist/streamgauge.mjs'), join(project.folder, 'dist/streamgauge.mjs'));
-  edit('jobs/traffic_counter.job.yml', (text) => text.replace('\n  dev:\n', '\n  local:\n').replaceAll('max_retries: 2', 'max_retries: 0'));
-  edit('databricks.yml', (text) => text.replace('  local:\n    mode: production\n', '  local:\n    mode: production\n    sync:\n      paths:\n        - dist/streamgauge.mjs\n        - databricks.yml\n'));
+  // A cluster of its own, because it is taken away again in earnest.
+  project = createProject('workflow', { partitions: 1, cluster_name: 'sg-workflow' }, {}, { exports: true, built: true });
   await project.json(['provision']);
   await project.json(['produce', '--records', '2000', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T06:00:00Z', '--seed', '3']);
 });
@@ -32,7 +22,7 @@ describe('the controller inside the workflow', () => {
     expect(deployed.steps.map((step: any) => step.name)).toEqual(expect.arrayContaining([expect.stringMatching(/\/dist\/streamgauge\.mjs$/), expect.stringMatching(/\/databricks\.yml$/)]));
     expect((await project.json(['plan'])).steps).toEqual([]);
     const run = await project.json(['run']);
-    expect(run.tasks).toMatchObject([{ task: 'ingest', state: 'SUCCESS' }, { task: 'windows', state: 'SUCCESS' }, { task: 'export', state: 'SUCCESS' }]);
+    expect(Object.fromEntries(run.tasks.map(({ task, state }: any) => [task, state]))).toEqual({ ingest: 'SUCCESS', windows: 'SUCCESS', export: 'SUCCESS', backup: 'SUCCESS' });
     const status = await project.json(['status']);
     expect(status.windows).toBeGreaterThan(20);
     expect(status.documents).toBe(status.windows);
@@ -40,5 +30,46 @@ describe('the controller inside the workflow', () => {
     const logs = await project.cli(['run', 'logs', String(run.runId)]);
     expect(logs.stdout).toMatch(/== export\n[\s\S]*"written": \d\d+/);
     expect(logs.stdout).not.toMatch(/dapi|Bearer/);
+  });
+
+  it('killed after any effect of an export and started again, leaves the index of one that was not killed', async () => {
+    const index = 'traffic_windows_workflow';
+    const documents = async (): Promise<unknown> => {
+      const { hits } = await JSON.parse(await elasticsearch('GET', `/${index}/_search?size=1000&version=true`)) as any;
+      return hits.hits.map(({ _id, _version, _source }: any) => [_id, _version, _source]).sort();
+    };
+    const undisturbed = await documents();
+    const emptied = async (): Promise<void> => {
+      for (const name of [index, `${index}-cursor`]) await elasticsearch('DELETE', `/${name}?ignore_unavailable=true`);
+    };
+    const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
+    await emptied();
+    await project.json(['export'], { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
+    const effects = readFileSync(log, 'utf8').trimEnd().split('\n');
+    expect(effects).toEqual(expect.arrayContaining([expect.stringMatching(/_bulk/), expect.stringMatching(/-cursor/)]));
+    const [seen, wanted]: [unknown[], unknown[]] = [[], []];
+    for (const [at, effect] of effects.entries()) {
+      await emptied();
+      const killed = await project.cli(['export'], { env: { NODE_OPTIONS: `--import ${killer}`, KILL_AFTER: String(at + 1) } });
+      await project.json(['export']);
+      await elasticsearch('POST', `/${index}/_refresh`);
+      seen.push({ effect, killed: killed.code, documents: await documents(), left: (await project.json(['export'])).written });
+      wanted.push({ effect, killed: null, documents: undisturbed, left: 0 });
+    }
+    expect(seen).toEqual(wanted);
+  });
+
+  it('and all of it goes by a saved plan, tables too, unless these are protected', async () => {
+    const file = join(project.folder, 'end.plan');
+    const saved = await project.json(['plan', '--destroy', '--data', '--force', '--out', file]);
+    const tables = saved.steps.filter(({ thing }: any) => thing === 'table').map(({ name, risk }: any) => [name.replace(/.*\.|`/g, ''), risk]);
+    expect(tables).toEqual(expect.arrayContaining([['raw', 'loses data'], ['windows', 'loses data']]));
+    const blocked = await project.cli(['destroy', '--data', '--yes', '--var', 'prevent_destroy=tables']);
+    expect([blocked.code, blocked.stderr]).toEqual([2, expect.stringMatching(/nothing was destroyed.*table .*raw.* \(variable prevent_destroy\)/)]);
+    expect((await project.json(['status'])).windows).toBeGreaterThan(20);
+    const misused = await project.cli(['deploy', '--plan', file]);
+    expect([misused.code, misused.stderr]).toEqual([2, expect.stringContaining('streamgauge destroy --plan')]);
+    expect((await project.json(['destroy', '--plan', file])).steps).toEqual(saved.steps);
+    expect(await project.json(['plan', '--destroy', '--data', '--force'])).toMatchObject({ changed: false, steps: [], tables: [] });
   });
 });

@@ -17,11 +17,6 @@ const context: Context = { config: { pipeline, target: 'dev' } as Config, progre
 describe('produce refuses', () => {
   it.each<[string, Parameters<typeof produce.run>[1], RegExp]>([
     ['a topic that is not configured', { topic: 'west' }, /"west" is not among the configured ones: north, south/],
-    ['no records', { records: 0 }, /--records must be a whole number/],
-    ['a half record', { records: 1.5 }, /--records must be a whole number/],
-    ['a rate of nothing', { rate: 0 }, /--rate must be more than 0/],
-    ['more bad records than records', { badRatio: 1.1 }, /--bad-ratio must lie between 0 and 1/],
-    ['a seed with a fraction', { seed: 0.5 }, /--seed must be a whole number/],
     ['a time that is none', { from: 'yesterday' }, /--from "yesterday" is no time/],
     ['a time without a zone', { to: '2026-05-01T00:00:00' }, /--to "2026-05-01T00:00:00" is no time/],
     ['an empty span', { from: '2026-05-02', to: '2026-05-02' }, /--from must lie before --to/],

@@ -7,8 +7,9 @@ import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { poll } from '../../src/poll.ts';
 import { createProject, type Project } from '../acceptance/project.ts';
 
-type Provisioned = { changed: boolean; cluster: { brokers: string[]; state: string }; steps: { thing: string; name: string; changed: boolean; what: string }[] };
-type Destroyed = { changed: boolean; destroyed: { thing: string; name: string }[]; kept: { thing: string; name: string }[] };
+type Step = { action: string; thing: string; name: string; risk: string; changes: { field: string; found?: unknown; wanted?: unknown }[] };
+type Provisioned = { changed: boolean; cluster: { brokers: string[]; state: string }; steps: Step[] };
+type Destroyed = { changed: boolean; steps: { thing: string; name: string }[]; kept: { thing: string; name: string }[] };
 
 let environment: Record<string, string>;
 
@@ -48,18 +49,21 @@ describe('a cluster of its own', () => {
   it('provision makes everything, and the second time nothing', async () => {
     made = await project.json<Provisioned>(['provision']);
     expect(made).toMatchObject({ changed: true, cluster: { state: 'ACTIVE' } });
-    expect(things(made.steps.filter((step) => step.changed))).toEqual(
+    const secrets = ['admin', 'pipeline'].map((role) => `AmazonMSK_${cluster}_${cluster}-${role}`);
+    expect(things(made.steps)).toEqual(
       [
+        `configuration ${cluster}-streamgauge`,
         `cluster ${cluster}`,
         `key alias/${cluster}-streamgauge`,
-        ...['admin', 'pipeline'].flatMap((role) => [`secret AmazonMSK_${cluster}_${cluster}-${role}`, `association ${cluster}-${role}`, `rights ${cluster}-${role}`]),
+        ...secrets.map((name) => `secret ${name}`),
+        `association ${secrets.join(', ')}`,
+        `rights ${cluster}-admin, ${cluster}-pipeline`,
         'topic traffic_verbs',
         'index template traffic_windows_verbs',
       ].sort(),
     );
     const again = await project.json<Provisioned>(['provision']);
-    expect(again.changed).toBe(false);
-    expect(again.steps).toHaveLength(made.steps.length);
+    expect(again).toMatchObject({ changed: false, steps: [], cluster: made.cluster });
     expect((await project.cli(['provision'])).stdout).toContain('Nothing to do');
   });
 
@@ -74,9 +78,13 @@ describe('a cluster of its own', () => {
     }
   });
 
-  it('grows a topic, and refuses to shrink it', async () => {
-    const grown = await project.json<Provisioned>(['provision', '--var', 'partitions=4', '--var', 'retention_hours=24']);
-    expect(grown.steps.filter((step) => step.changed)).toEqual([{ thing: 'topic', name: 'traffic_verbs', changed: true, what: 'grown from 2 to 4 partitions, retention.ms 604800000 -> 86400000' }]);
+  it('grows a topic and sets the brokers anew, and refuses to shrink it', async () => {
+    const grown = await project.json<Provisioned>(['provision', '--var', 'partitions=4', '--var', 'retention_hours=24', '--var', 'replication_factor=2', '--var', 'broker_count=2']);
+expect(grown.steps.map(({ action, thing, risk, changes }) => ({ action, thing, risk, changes }))).toEqual([
+      { action: 'change', thing: 'cluster', risk: 'restarts stream', changes: [{ field: 'default.replication.factor', found: '1', wanted: '2' }] },
+      { action: 'change', thing: 'topic', risk: 'irreversible', changes: [{ field: 'partitions', found: 2, wanted: 4 }] },
+      { action: 'change', thing: 'topic', risk: 'loses data', changes: [{ field: 'retention.ms', found: '604800000', wanted: '86400000' }] },
+    ]);
     const refused = await project.cli(['provision']);
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('--var partitions=4');
@@ -92,7 +100,7 @@ describe('a cluster of its own', () => {
     await pipeline.disconnect();
     const admin = (await kafkaAs(cluster, 'admin', brokers)).admin();
     await admin.connect();
-    await admin.createTopics({ topics: [{ topic: 'somebody-elses' }] });
+    await admin.createTopics({ topics: [{ topic: 'somebody-elses', replicationFactor: 1 }] });
     expect(await admin.listTopics()).toContain('somebody-elses');
     await admin.disconnect();
     const reader = (await kafkaAs(cluster, 'pipeline', brokers)).producer();
@@ -105,15 +113,15 @@ describe('a cluster of its own', () => {
     const unasked = await project.cli(['destroy']);
     expect([unasked.code, unasked.stderr]).toEqual([2, expect.stringContaining('--yes')]);
     expect(unasked.stderr).toContain(`cluster with all its topics ${cluster}`);
-    expect((await project.json<Provisioned>(['provision', '--var', 'partitions=4'])).steps.filter((step) => step.changed && step.thing !== 'topic')).toEqual([]);
-    const { destroyed, kept } = await project.json<Destroyed>(['destroy', '--yes']);
-    expect(things(destroyed)).toEqual(
-      [`cluster with all its topics ${cluster}`, `key alias/${cluster}-streamgauge`, ...['admin', 'pipeline'].map((role) => `secret AmazonMSK_${cluster}_${cluster}-${role}`), 'index template traffic_windows_verbs'].sort(),
+    expect((await project.json<Provisioned>(['provision', '--var', 'partitions=4', '--var', 'replication_factor=2', '--var', 'broker_count=2'])).steps.filter((step) => step.thing !== 'topic')).toEqual([]);
+    const { steps, kept } = await project.json<Destroyed>(['destroy', '--yes']);
+    expect(things(steps)).toEqual(
+      [`cluster with all its topics ${cluster}`, `configuration ${cluster}-streamgauge`, `key alias/${cluster}-streamgauge`, ...['admin', 'pipeline'].map((role) => `secret AmazonMSK_${cluster}_${cluster}-${role}`), 'index template traffic_windows_verbs'].sort(),
     );
     expect(kept).toEqual([]);
     const secrets = new SecretsManagerClient(awsOptions('SECRETS_MANAGER'));
     expect((await secrets.send(new DescribeSecretCommand({ SecretId: `AmazonMSK_${cluster}_${cluster}-admin` }))).DeletedDate).toBeInstanceOf(Date);
-    expect(await project.json<Destroyed>(['destroy', '--yes'])).toEqual({ changed: false, destroyed: [], kept: [] });
+    expect(await project.json<Destroyed>(['destroy', '--yes'])).toEqual({ changed: false, dryRun: false, risk: 'safe', steps: [], kept: [] });
   });
 });
 
@@ -127,14 +135,14 @@ describe('a cluster that was there before', () => {
     const project = createProject('adopted', { cluster_name: cluster, partitions: 1, topics: 'there_before' });
     // Its creation is waited for, although somebody else began it.
     const first = await project.json<Provisioned>(['provision', '--var', 'topics=made_by_us']);
-    expect(first.steps.find((step) => step.thing === 'cluster')).toMatchObject({ changed: false });
+    expect(things(first.steps)).not.toEqual(expect.arrayContaining([expect.stringMatching(/^cluster|^configuration/)]));
     const admin = (await kafkaAs(cluster, 'admin', first.cluster.brokers)).admin();
     await admin.connect();
     await admin.createTopics({ topics: [{ topic: 'there_before', numPartitions: 1, configEntries: [{ name: 'retention.ms', value: '604800000' }, { name: 'min.insync.replicas', value: '1' }] }] });
     const second = await project.json<Provisioned>(['provision', '--var', 'topics=made_by_us,there_before']);
-    expect(second.steps.find((step) => step.name === 'there_before')).toMatchObject({ changed: false });
-    const { destroyed, kept } = await project.json<Destroyed>(['destroy', '--yes', '--force']);
-    expect(things(destroyed)).toEqual(
+    expect(things(second.steps)).toEqual([`rights ${cluster}-pipeline`]);
+    const { steps, kept } = await project.json<Destroyed>(['destroy', '--yes', '--force']);
+    expect(things(steps)).toEqual(
       ['topic made_by_us', `key alias/${cluster}-streamgauge`, ...['admin', 'pipeline'].flatMap((role) => [`rights ${cluster}-${role}`, `secret AmazonMSK_${cluster}_${cluster}-${role}`]), 'index template traffic_windows_adopted'].sort(),
     );
     expect(things(kept)).toEqual([`cluster ${cluster}`]);

@@ -43,9 +43,9 @@ describe('the product’s own databricks.yml', () => {
     expect([status('local'), status('dev'), status('prod')]).toEqual(['PAUSED', 'PAUSED', 'UNPAUSED']);
   });
   it.each([
-    ['local', ['ingest', 'windows', 'backup'], ['notebooks'], []],
-    ['dev', ['ingest', 'windows', 'backup', 'export'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
-    ['prod', ['ingest', 'windows', 'backup', 'export'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], ['topics', 'tables']],
+    ['local', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
+    ['dev', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
+    ['prod', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], ['topics', 'tables']],
   ])('%s: tasks, what goes along with them, and what is protected', (target, tasks, paths, kept) => {
     const config = load(repository, { target });
     const job = config.jobs.find(({ key }) => key === 'traffic_counter') as { settings: any };

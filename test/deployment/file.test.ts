@@ -16,17 +16,17 @@ describe('a saved plan', () => {
     const plan = planFile(config, world(), made);
     await writePlan(file, plan);
     expect(statSync(file).mode & 0o777).toBe(0o600);
-    const read = await readPlan(file, config);
+    const read = await readPlan(file, config, 'deploy');
     expect(read).toEqual(JSON.parse(JSON.stringify(plan)));
     expect(() => checkPlan(read, world(), made, file)).not.toThrow();
     expect(JSON.stringify(read)).not.toContain('b:9096');
-    await expect(readPlan(file, { bundle: 'b', target: 'prod' })).rejects.toMatchObject({ code: 'PLAN_UNREADABLE', exitCode: 2 });
+    await expect(readPlan(file, { bundle: 'b', target: 'prod' }, 'deploy')).rejects.toMatchObject({ code: 'PLAN_UNREADABLE', exitCode: 2 });
   });
 
   it.each([['{'], ['[]'], ['{"version":2}'], ['null']])('that is none is refused: %s', async (text) => {
     const file = join(mkdtempSync(join(tmpdir(), 'plan-')), 'p');
     writeFileSync(file, text);
-    await expect(readPlan(file, config)).rejects.toMatchObject({ code: 'PLAN_UNREADABLE' });
+    await expect(readPlan(file, config, 'deploy')).rejects.toMatchObject({ code: 'PLAN_UNREADABLE' });
   });
 
   it.each([

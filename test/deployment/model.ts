@@ -13,7 +13,7 @@ const root = '/Workspace/Users/a/.bundle/s/dev';
 export const place = { root, files: `${root}/files`, state: `${root}/state` };
 const secrets = { bootstrap_servers: new Secret('b:9096'), username: new Secret('u'), password: new Secret('p') };
 
-type Given = { partitions?: number; retention_hours?: number; kafka_auth?: 'scram' | 'iam'; topics?: string[]; notebooks?: Record<string, string>; window_minutes?: number; max_concurrent_runs?: number; tags?: Record<string, string>; index?: string };
+type Given = { partitions?: number; min_insync_replicas?: number; retention_hours?: number; kafka_auth?: 'scram' | 'iam'; topics?: string[]; notebooks?: Record<string, string>; window_minutes?: number; max_concurrent_runs?: number; tags?: Record<string, string>; index?: string };
 
 /** What a configuration wants; everything that a test does not name is ordinary. */
 export function wantedOf(given: Given = {}): Wanted {
@@ -27,7 +27,7 @@ export function wantedOf(given: Given = {}): Wanted {
 
 /** A world with nothing in it. */
 export const NOTHING: Observed = {
-  cluster: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], template: undefined,
+  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], template: undefined,
   workspace: { state: EMPTY_STATE, tree: [], jobs: {}, staleJobs: [], secrets: undefined },
 };
 
@@ -39,6 +39,8 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
   for (const { work } of steps) {
     clock += 1;
     const step = work.step as any;
+    if (work.room === 'configuration') now.configuration = step.do === 'write configuration' ? { attached: undefined, own: { arn: 'c', revision: 1, properties: step.properties } } : { ...now.configuration, attached: { ...now.configuration.attached, ...Object.fromEntries(step.changes.map((change: any) => [change.name, change.to])) } };
+    if (work.room === 'cluster') now.configuration = { attached: now.configuration.own.properties, own: undefined };
     if (work.room === 'cluster') now.cluster = { arn: 'a', name: step.name, state: 'ACTIVE', ours: true, tags: {}, logins: { scram: true, iam: true }, brokers: step.brokers };
     if (work.room === 'index') now.template = wanted.template;
     if (work.room === 'runs') now.activeRuns = now.activeRuns.filter((run: any) => run.runId !== step.runId);
@@ -91,6 +93,7 @@ function inWorkspace(found: any, wanted: WorkspaceWanted, step: any): void {
 /** Configurations of the kind that follow one another; partitions stay, because they cannot shrink. */
 export const configurations = fc.record({
   retention_hours: fc.integer({ min: 1, max: 5 }),
+  min_insync_replicas: fc.integer({ min: 1, max: 2 }),
   kafka_auth: fc.constantFrom<'scram' | 'iam'>('scram', 'iam'),
   topics: fc.uniqueArray(fc.constantFrom('t', 'u', 'v'), { minLength: 1 }),
   notebooks: fc.dictionary(fc.constantFrom('ingest', 'windows', 'other'), fc.constantFrom('1', '2'), { minKeys: 1 }),

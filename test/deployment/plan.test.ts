@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import type { Observed } from '../../src/deployment/plan.ts';
 import { driftOf, planDeployment } from '../../src/deployment/plan.ts';
 import { sentence, worst } from '../../src/deployment/step.ts';
-import { NOTHING, applied, configurations, wantedOf } from './model.ts';
+import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { EMPTY_STATE } from '../../src/databricks/state.ts';
+import { NOTHING, applied, configurations, place, wantedOf } from './model.ts';
 
 const deployed = (given: Parameters<typeof wantedOf>[0] = {}, more: Partial<Observed> = {}): Observed => {
   const wanted = wantedOf(given);
@@ -15,7 +17,7 @@ const run = { key: 'traffic', jobId: 1, runId: 7 };
 describe('one plan from broker to index', () => {
   it('makes everything, each thing after what it needs', () => {
     const things = planDeployment(wantedOf(), NOTHING).map(({ thing }) => thing);
-    expect([...new Set(things)]).toEqual(['cluster', 'key', 'secret', 'association', 'topic', 'rights', 'secret scope', 'secrets', 'folder', 'notebook', 'job', 'index template']);
+    expect([...new Set(things)]).toEqual(['configuration', 'cluster', 'key', 'secret', 'association', 'topic', 'rights', 'secret scope', 'secrets', 'folder', 'notebook', 'job', 'index template']);
   });
 
   it.each<[string, Parameters<typeof wantedOf>[0], Partial<Observed>, string[]]>([
@@ -23,6 +25,8 @@ describe('one plan from broker to index', () => {
     ['more partitions', { partitions: 4 }, {}, ['change topic: irreversible']],
     ['a shorter retention', { retention_hours: 1 }, {}, ['change topic: loses data']],
     ['a longer retention', { retention_hours: 48 }, {}, ['change topic: safe']],
+    ['another number of copies that must have a record', { min_insync_replicas: 2 }, {}, ['change cluster: restarts stream', 'change topic: safe']],
+    ['brokers that were set to something else', {}, { configuration: { attached: { 'auto.create.topics.enable': 'true' }, own: undefined } }, ['change cluster: restarts stream']],
     ['another topic', { topics: ['t', 'u'] }, {}, ['create topic: safe', 'create rights: safe']],
     ['another notebook while nothing runs', { notebooks: { ingest: '2' } }, {}, ['change notebook: safe']],
     ['another notebook under a run', { notebooks: { ingest: '2' } }, { activeRuns: [run] }, ['change notebook: safe', 'restart run: restarts stream']],
@@ -37,8 +41,34 @@ describe('one plan from broker to index', () => {
 
   it('a run that went on while its code changed is restarted by the next deployment, too', () => {
     const found = deployed({}, { activeRuns: [run, { ...run, runId: 8 }] });
-    const state = { ...found.workspace.state, code: { hash: 'h', staleRuns: [7] } };
+    const state = { ...found.workspace.state, code: { traffic: { hash: 'h', staleRuns: [7] } } };
     expect(planDeployment(wantedOf(), { ...found, workspace: { ...found.workspace, state } })).toMatchObject([{ action: 'restart', name: '7' }]);
+  });
+
+  it('leaves a run alone whose own job did not change', () => {
+    const tasks = (...names: string[]) => names.map((name) => ({ task_key: name, notebook_task: { notebook_path: `${place.files}/notebooks/${name}` } }));
+    const twoJobs = (code: string, settings = {}) => {
+      const wanted = wantedOf({ notebooks: { ingest: '1', other: code } });
+      const [job] = wanted.workspace.jobs;
+      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', tasks: tasks('other'), ...settings } }] } };
+    };
+    const before = applied(twoJobs('1'), NOTHING, planDeployment(twoJobs('1'), NOTHING));
+    const found = { ...before, activeRuns: [run, { key: 'other', jobId: 2, runId: 8 }] };
+    expect(planDeployment(twoJobs('2'), found)).toMatchObject([{ thing: 'notebook' }, { action: 'restart', name: '8' }]);
+    expect(planDeployment(twoJobs('1', { max_concurrent_runs: 2 }), found)).toMatchObject([{ thing: 'job' }, { action: 'restart', name: '8' }]);
+  });
+
+  it('leaves a run alone where the state is lost and the job\'s tag says that its code is the same', () => {
+    const wanted = wantedOf();
+    const found = deployed({}, { activeRuns: [run] });
+    const lost = (tag: string | undefined): Observed => {
+      const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+      return { ...found, workspace: { ...found.workspace, state: EMPTY_STATE, jobs: { traffic: { ...job, settings: { ...job.settings, tags: tag === undefined ? {} : { [CODE_TAG]: tag } } } } } };
+    };
+    const restarted = (tag: string | undefined) => planDeployment(wanted, lost(tag)).filter(({ action }) => action === 'restart').length;
+    expect([restarted(codeHash(wanted.workspace, 'traffic')), restarted('another'), restarted(undefined)]).toEqual([0, 1, 1]);
+    // It is ours, and no difference: the Databricks CLI deploys without it.
+    expect(planDeployment(wanted, lost('another')).map(({ thing }) => thing)).not.toContain('job');
   });
 
   it('refuses to take partitions away, and says why', () => {
@@ -51,6 +81,10 @@ describe('one plan from broker to index', () => {
     expect(planDeployment(wantedOf(), { ...found, topics })).toEqual([]);
     const cluster = found.cluster && { ...found.cluster, kafkaVersion: '3.6.0', brokers: 6 };
     expect(driftOf(wantedOf(), { ...found, cluster }).map(({ field }) => field)).toEqual(['brokers', 'Kafka version']);
+    const others = found.cluster && { ...found.cluster, ours: false };
+    const configuration = { attached: { 'auto.create.topics.enable': 'true', 'num.partitions': '9' }, own: undefined };
+    expect(planDeployment(wantedOf(), { ...found, cluster: others, configuration })).toEqual([]);
+    expect(driftOf(wantedOf(), { ...found, cluster: others, configuration })).toMatchObject([{ field: 'auto.create.topics.enable', found: 'true', wanted: 'false', wins: expect.stringContaining('somebody else') }]);
     expect(driftOf(wantedOf(), { ...found, topics })).toMatchObject([{ thing: 'topic', field: 'replication factor', found: 3, wanted: 1, wins: expect.stringMatching(/^the topic/) }]);
   });
 

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseEnv } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { poll } from '../../src/poll.ts';
+import { built } from '../built.ts';
 import { bundleFolder, repository } from '../config/bundle.ts';
 import { freePortOffset } from './ports.ts';
 import { allGone, commandLineOf, descendantsOf, listeningAddresses } from './processes.ts';
@@ -20,6 +21,7 @@ let offset = 0;
 
 beforeAll(async () => {
   cpSync(join(repository, 'notebooks'), join(root, 'notebooks'), { recursive: true });
+  cpSync(built(), join(root, 'dist'), { recursive: true });
   offset = await freePortOffset();
 });
 

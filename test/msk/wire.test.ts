@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clientAccess } from '../../src/msk/access.ts';
 import { connectAws, type Aws } from '../../src/msk/clients.ts';
 import { bootstrapBrokers, findCluster, waitUntilServing, type ClusterFound } from '../../src/msk/cluster.ts';
+import { applyConfigurationStep, findConfiguration, type ConfigurationStep } from '../../src/msk/configuration.ts';
 import { applyLoginStep } from '../../src/msk/logins.ts';
 import type { Config } from '../../src/config/config.ts';
 
@@ -48,7 +49,7 @@ describe('findCluster', () => {
   it('reads every page, and takes no name that only starts alike', async () => {
     nock(MSK).get('/api/v2/clusters').query({ clusterNameFilter: 'c' }).reply(200, { clusterInfoList: [listed({ clusterName: 'c-other' })], nextToken: 'more' });
     nock(MSK).get('/api/v2/clusters').query({ clusterNameFilter: 'c', nextToken: 'more' }).reply(200, { clusterInfoList: [listed()] });
-    expect(await findCluster(aws, 'c')).toEqual({ ...cluster, stateReason: undefined, tags: { 'created-by': 'streamgauge' } });
+    expect(await findCluster(aws, 'c')).toEqual({ ...cluster, stateReason: undefined, version: 'K1', tags: { 'created-by': 'streamgauge' } });
   });
 
   it('says undefined where there is none', async () => {
@@ -59,6 +60,42 @@ describe('findCluster', () => {
   it('knows that a serverless cluster has IAM only, and that one without our tag is not ours', async () => {
     nock(MSK).get('/api/v2/clusters').query(true).reply(200, { clusterInfoList: [listed({ tags: {}, provisioned: undefined, clusterType: 'SERVERLESS', serverless: { vpcConfigs: [], clientAuthentication: { sasl: { iam: { enabled: true } } } } })] });
     expect(await findCluster(aws, 'c')).toMatchObject({ ours: false, logins: { scram: false, iam: true } });
+  });
+});
+
+describe('the configuration of the brokers', () => {
+  const step: ConfigurationStep = { do: 'configure cluster', name: 'c', changes: [{ name: 'min.insync.replicas', from: '1', to: '2' }] };
+  const arn = `arn:aws:kafka:${REGION}:1:configuration/c-streamgauge/u-1`;
+  const base64 = (text: string): string => Buffer.from(text).toString('base64');
+  const now = (state: string, revision?: number): void => {
+    const provisioned = { ...listed().provisioned, currentBrokerSoftwareInfo: { kafkaVersion: '3.9.x', ...(revision && { configurationArn: arn, configurationRevision: revision }) } };
+    nock(MSK).get('/api/v2/clusters').query(true).reply(200, { clusterInfoList: [listed({ state, provisioned })] });
+  };
+  const revision = (number: number, text: string): void => void nock(MSK).get(`/v1/configurations/${encodeURIComponent(arn)}/revisions/${number}`).reply(200, { arn, revision: number, serverProperties: base64(text) });
+  const known = (description: string): void => void nock(MSK).get('/v1/configurations').reply(200, { configurations: [{ arn, name: 'c-streamgauge', description, latestRevision: { revision: 1, creationTime: '2026-01-01T00:00:00Z' } }] });
+  const options = { onState: () => undefined };
+
+  it('gets a further revision, which the cluster is then put on; what else it sets stays', async () => {
+    now('ACTIVE', 1);
+    revision(1, '# ours\nmin.insync.replicas = 1\nnum.partitions=3\n');
+    known('made by streamgauge');
+    revision(1, 'min.insync.replicas=1\nnum.partitions=3\n');
+    nock(MSK).put(`/v1/configurations/${encodeURIComponent(arn)}`, (body: { serverProperties: string }) => Buffer.from(body.serverProperties, 'base64').toString() === 'min.insync.replicas=2\nnum.partitions=3\n').reply(200, { arn, latestRevision: { revision: 2, creationTime: '2026-01-01T00:00:00Z' } });
+    nock(MSK).put(`${path}/configuration`, { currentVersion: 'K1', configurationInfo: { arn, revision: 2 } }).reply(200, {});
+    now('ACTIVE', 2);
+    expect(await applyConfigurationStep(aws, step, options)).toBeUndefined();
+  });
+
+  it('that a killed deployment left under way is waited for, and not changed twice', async () => {
+    now('UPDATING', 1);
+    now('ACTIVE', 2);
+    revision(2, 'min.insync.replicas=2');
+    expect(await applyConfigurationStep(aws, step, options)).toBeUndefined();
+  });
+
+  it('of the same name that somebody else made is not ours', async () => {
+    known('by hand');
+    expect(await findConfiguration(aws, 'c')).toBeUndefined();
   });
 });
 

@@ -172,6 +172,7 @@ async function runtimeOf(plan: InstallPlan, found: Prerequisites): Promise<Runti
       java: found.java,
       python: join(venv, 'bin', 'python3'),
       sparkHome,
+      librariesDir: join(plan.folder, 'libraries'),
       kafkaClasspath: await classpath(join(plan.folder, 'jars', 'kafka')),
       sparkExtraClasspath: await classpath(join(plan.folder, 'jars', 'spark')),
       sparkConnectJar: await only(join(sparkHome, 'jars'), /^spark-connect_[\d.]+-[\d.]+\.jar$/),

@@ -36,6 +36,8 @@ export type WorkspaceOptions = {
   log: Log;
   /** Stands for /Volumes; `volumes` in `stateDir` unless given. */
   volumesDir?: string;
+  /** Where tasks' PyPI libraries are installed; `libraries` in `stateDir` unless given. */
+  librariesDir?: string;
   /** Tasks at work at the same time; the others wait. */
   slots?: number;
   clock?: Clock;
@@ -53,7 +55,7 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   const volumes = await volumeRoutes(volumesDir);
   const account = accountRoutes({ ...options, workspaceId });
   const { execute, onSecretRead } = createExecutor({
-    ...options, volumesDir, librariesDir: join(stateDir, 'libraries'), fileOf: files.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: taskLogs(stateDir), mint: auth.mint,
+    ...options, volumesDir, librariesDir: options.librariesDir ?? join(stateDir, 'libraries'), fileOf: files.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: taskLogs(stateDir), mint: auth.mint,
   });
   const engine = openJobEngine({ ...options, clock, execute, slots: options.slots ?? 4, place: { workspaceId, baseUrl } });
   const grants = { set: (id: number, list: unknown) => account.setGrants('jobs', String(id), list), forget: (id: number) => account.forget('jobs', String(id)) };

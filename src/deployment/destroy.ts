@@ -1,0 +1,151 @@
+import type { Context } from '../command.ts';
+import { placeOf } from '../databricks/bundle.ts';
+import { dropTables, findTables } from '../databricks/data.ts';
+import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
+import { takeDeployLock } from '../databricks/lock.ts';
+import { getStatus, listRuns } from '../databricks/rest.ts';
+import { stopRun } from '../databricks/runs.ts';
+import { findIndexed, removeIndexed } from '../elasticsearch/destroy.ts';
+import { Failure } from '../errors.ts';
+import { findRights, removeRights } from '../kafka/acls.ts';
+import { withAdmin } from '../kafka/connect.ts';
+import { anyTopic, deleteTopics, findTopics } from '../kafka/topics.ts';
+import { accessTo } from '../msk/access.ts';
+import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts';
+import { deleteConfiguration, findConfiguration } from '../msk/configuration.ts';
+import { observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
+import { disownTopics, ownedTopics } from '../msk/ownership.ts';
+import { poll } from '../poll.ts';
+import { agreed } from './agree.ts';
+import { openSystems, type Systems } from './observe.ts';
+import { checkProtected, keptOf, planRemoval, type Made, type RemovalOptions } from './removal.ts';
+import type { Removal } from './removal-step.ts';
+import { sentence, type Step } from './step.ts';
+
+export type DestroyOptions = RemovalOptions & {
+  yes: boolean;
+  dryRun: boolean;
+  forceLock: boolean;
+  /** Throws where these steps may not be done (a saved plan that is outdated). */
+  check?: (made: Made, steps: readonly Step[]) => void;
+};
+
+export type Destroyed = { steps: Step[]; kept: { thing: string; name: string }[]; made: Made };
+
+/** Plans the end of what provision and deploy made, shows, asks, does it and looks again. Failure PREVENT_DESTROY where something must stay. */
+export async function destroyWorld(context: Context, options: DestroyOptions): Promise<Destroyed> {
+  const { config, progress } = context;
+  const systems = await openSystems(context);
+  try {
+    const place = placeOf(config, systems.who);
+    // The lock stands in the folder that goes: where there is none, nobody deploys.
+    const isDeployed = !options.dryRun && (await getStatus(systems.workspace, place.root)) !== undefined;
+    if (!isDeployed) return await planned(context, systems, options);
+    const lock = await takeDeployLock(systems.workspace, place, systems.who, options.forceLock);
+    try {
+      return await planned(context, systems, options);
+    } finally {
+      await lock.release(systems.workspace.withSignal(undefined)).catch((error: unknown) => progress.warn(`the deploy lock could not be given back (${String(error)}): the next deployment needs --force-lock`));
+    }
+  } finally {
+    await systems.close();
+  }
+}
+
+async function planned(context: Context, systems: Systems, options: DestroyOptions): Promise<Destroyed> {
+  const { config, progress } = context;
+  const { cluster_name: name } = config.pipeline;
+  progress.update('looking for what is there');
+  const made = await observeMade(context, systems, options);
+  checkProtected(config, made);
+  const steps = planRemoval(name, made, options);
+  options.check?.(made, steps);
+  const done = { steps, kept: keptOf(name, made), made };
+  if (options.dryRun || steps.length === 0) return done;
+  for (const step of steps) progress.note(sentence(step));
+  if (!options.yes) await agreed(context, `Do these ${steps.length} steps to target ${config.target}?`, 'destroy');
+  await remove(context, systems, made, steps, options);
+  const left = planRemoval(name, await observeMade(context, systems, options), options);
+  if (left.length === 0) return done;
+  throw new Failure({
+    code: 'APPLY_DID_NOT_TAKE',
+    kind: 'remote',
+    message: `every step was taken, and this is still there: ${left.map(({ thing, name: what }) => `${thing} ${what}`).join(', ')}`,
+    hint: `See it again: \`streamgauge plan --destroy -t ${config.target}\`; somebody else may be making it anew.`,
+  });
+}
+
+async function observeMade({ config, signal }: Context, { aws, workspace, elasticsearch }: Systems, { data }: RemovalOptions): Promise<Made> {
+  const { cluster_name: name, index } = config.pipeline;
+  const [cluster, deployed, indexed, tables] = await Promise.all([
+    findCluster(aws, name),
+    findDeployed(workspace, config),
+    elasticsearch === undefined ? { template: undefined, indices: [] } : findIndexed(elasticsearch, index),
+    // Unlike for a plan, a table that nobody can see must not count as none.
+    data ? findTables(config, signal) : [],
+  ]);
+  const [logins, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  // Somebody else's cluster may have taken it over.
+  const configuration = own === undefined || (cluster?.configuration?.arn === own.arn && !cluster.ours) ? undefined : own.arn;
+  const activeRuns = await Promise.all(deployed.map(async (thing) => (thing.what === 'job' ? (await listRuns(workspace, thing.id, { activeOnly: true })).map((run) => ({ jobId: thing.id, runId: run.run_id })) : [])));
+  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.flat() };
+}
+
+/** Inside a cluster that stays; one that goes takes everything with it. */
+async function observeInside(config: Context['config'], aws: Systems['aws'], cluster: ClusterFound | undefined, logins: LoginsFound): Promise<Pick<Made, 'topics' | 'goneTopics' | 'rights'>> {
+  const scram = config.pipeline.kafka_auth === 'scram';
+  const canEnter = !scram || logins.secrets.admin?.associated === true;
+  if (cluster === undefined || cluster.ours || !canEnter) return { topics: [], goneTopics: [], rights: [] };
+  return withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => {
+    const owned = ownedTopics(cluster);
+    const topics = await findTopics(admin, owned);
+    const goneTopics = owned.filter((name) => !topics.some((topic) => topic.name === name));
+    return { topics, goneTopics, rights: scram ? await findRights(admin, usersOf(cluster.name)) : [] };
+  });
+}
+
+type Does<K extends Removal['do']> = Extract<Removal, { do: K }>;
+
+function stepsThat<K extends Removal['do']>(steps: readonly Step[], kind: K): Does<K>[] {
+  return steps.flatMap(({ work }) => (work.room === 'removal' && work.step.do === kind ? [work.step as Does<K>] : []));
+}
+
+async function remove(context: Context, systems: Systems, { cluster, logins }: Made, steps: readonly Step[], { force }: RemovalOptions): Promise<void> {
+  const { config, progress, signal } = context;
+  const { aws, elasticsearch } = systems;
+  const { cluster_name: name, index } = config.pipeline;
+  await removeFromWorkspace(systems, stepsThat(steps, 'remove deployed').map(({ thing }) => thing), progress);
+  const tables = stepsThat(steps, 'drop table').map(({ table }) => table);
+  if (tables.length > 0) await dropTables(config, tables, signal);
+  const indexed = { indices: stepsThat(steps, 'delete index').map((step) => step.index), template: stepsThat(steps, 'delete template')[0]?.index };
+  if (elasticsearch !== undefined) await removeIndexed(elasticsearch, index, indexed);
+  const topics = stepsThat(steps, 'delete topic').map(({ topic }) => topic);
+  const rights = stepsThat(steps, 'take rights');
+  if (cluster !== undefined && (topics.length > 0 || rights.length > 0)) {
+    progress.update('topics and rights');
+    await withAdmin(await accessTo(aws, cluster, config, 'admin'), 'deleting topics and rights', async (admin) => {
+      await deleteTopics(admin, topics);
+      // Seen now: without its rights and its login, the admin sees nothing any more.
+      await poll({ what: `topics ${topics.join(', ')} to be gone`, deadlineMs: 30_000, intervalMs: 50, signal }, async () => ((await anyTopic(admin, topics)) ? undefined : true));
+      if (rights.length > 0) await removeRights(admin, usersOf(name));
+    });
+  }
+  if (cluster !== undefined) await disownTopics(aws, cluster, [...topics, ...stepsThat(steps, 'forget topic').map(({ topic }) => topic)]);
+  progress.update('secrets and key');
+  await removeLogins(aws, cluster, name, logins, force);
+  if (stepsThat(steps, 'delete cluster').length > 0 && cluster !== undefined) await deleteCluster(aws, cluster, { signal, onState: (state) => progress.update(`cluster ${name}: ${state}`) });
+  for (const { arn } of stepsThat(steps, 'delete configuration')) await deleteConfiguration(aws, arn);
+}
+
+/** A run that went on would make anew what goes after it. */
+async function removeFromWorkspace({ workspace }: Systems, deployed: readonly Deployed[], progress: Context['progress']): Promise<void> {
+  for (const job of deployed) {
+    if (job.what !== 'job') continue;
+    for (const run of await listRuns(workspace, job.id, { activeOnly: true })) await stopRun(workspace, run.run_id);
+  }
+  await removeDeployed(workspace, deployed, (thing) => progress.update(thing.what));
+}
+
+function usersOf(cluster: string): string[] {
+  return ROLES.map((role) => usernameOf(cluster, role));
+}
