@@ -11,6 +11,8 @@ export type SuperviseOptions = {
   /** Starts it once, ready on return. */
   start: (signal: AbortSignal | undefined) => Promise<Started>;
   signal?: AbortSignal;
+  /** Called at each death, before it is started again. */
+  onDeath?(): void;
 };
 
 /** A server that is started again when it dies. */
@@ -35,6 +37,7 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
     for (;;) {
       const exit = await current.exited;
       if (stopping.signal.aborted) return;
+      options.onDeath?.();
       let failure = await deathOf(current, exit.code, options.logFile);
       for (let back = false; !back; ) {
         deaths = [...deaths.filter((at) => at > Date.now() - limits.withinMs), Date.now()];

@@ -46,7 +46,7 @@ export type WorkspaceOptions = {
 export const workspaceId = '1000000000000000';
 
 /** The Databricks REST façade: files, secrets, jobs and runs, account; everything else answers 501. */
-export async function createWorkspace(options: WorkspaceOptions): Promise<Facade> {
+export async function createWorkspace(options: WorkspaceOptions): Promise<Facade & { loseSpark(): void }> {
   const { stateDir, baseUrl, userName, log, clock = systemClock } = options;
   const volumesDir = options.volumesDir ?? join(stateDir, 'volumes');
   const auth = createAuth({ ...options, workspaceId, now: clock.now });
@@ -83,6 +83,7 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   app.all('*', notPartOfThePlatform);
   return {
     app,
+    loseSpark: executor.loseSpark,
     stop: async () => {
       schedules.stop();
       await scheduler.abandon('The local platform was stopped while this run was active.');
