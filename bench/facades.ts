@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseEnv, promisify } from 'node:util';
 import { placeIn } from '../src/local/platform.ts';
 import { loadConfig } from '../src/config/load.ts';
+import { openNotebooks, type Notebooks } from './notebook.ts';
 import { median, type Measured, type Setting } from './setting.ts';
 
 const QUERIES = 40;
@@ -41,7 +42,7 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
   log(`PySpark: select 1 ${spark.one.toFixed(1)} ms, a million rows ${spark.million.toFixed(0)} ms`);
   const thrift = await overThrift(environment);
   const rest = await timed(QUERIES, () => statement(environment, 'SELECT 1'));
-  const job = await oneCellJob(environment);
+  const job = await oneCellJob(openNotebooks(root));
   const row = (what: string, ms: number, ratio?: number): Measured => ({ what, value: `${ms.toFixed(ms < 100 ? 1 : 0)} ms`, ratio });
   return [
     row('select 1: PySpark on Spark Connect', spark.one),
@@ -119,21 +120,8 @@ async function statement(environment: Record<string, string>, sql: string): Prom
   if (status.state !== 'SUCCEEDED') throw new Error(JSON.stringify(status));
 }
 
-async function oneCellJob(environment: Record<string, string>): Promise<number> {
-  const path = '/Workspace/Shared/bench_one_cell';
-  await call(environment, '/api/2.0/workspace/mkdirs', { path: '/Workspace/Shared' });
-  const content = Buffer.from('# Databricks notebook source\nspark.sql("select 1").collect()\n').toString('base64');
-  await call(environment, '/api/2.0/workspace/import', { path, content, format: 'SOURCE', language: 'PYTHON', overwrite: true });
-  const once = async (): Promise<number> => {
-    const { run_id } = await call(environment, '/api/2.2/jobs/runs/submit', { run_name: 'bench', tasks: [{ task_key: 'one', notebook_task: { notebook_path: path } }] });
-    for (;;) {
-      const run = await call(environment, `/api/2.2/jobs/runs/get?run_id=${run_id}`);
-      if (run.state.result_state === 'SUCCESS') return run.end_time - run.start_time;
-      if (run.state.result_state !== undefined) throw new Error(JSON.stringify(run.state));
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
+async function oneCellJob(notebooks: Notebooks): Promise<number> {
   const times: number[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) times.push(await once());
+  for (let round = 0; round < ROUNDS; round += 1) times.push((await notebooks.run<null>('one_cell', 'spark.sql("select 1").collect()\n')).seconds * 1000);
   return median(times);
 }
