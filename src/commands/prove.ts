@@ -15,7 +15,7 @@ import { proveBackup } from '../proof/backup.ts';
 import { certify, type Certificate, type Found } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
-import { openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { openDigests, openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
 import { proveWindows } from '../proof/windows.ts';
 import { parseTimestamp } from '../traffic/event.ts';
 import { windowEnd, windowStart } from '../traffic/window.ts';
@@ -67,13 +67,14 @@ async function proveAll(context: Context, period: Period): Promise<Certificate> 
     const offsets = await topicOffsets(access, pipeline.topics);
     const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
     const side: Side = { proof, reader, rules: { fields, maxFutureMinutes: pipeline.max_future_minutes } };
-    const partitions = await proveRecords(context, side, { period, offsets, found });
-    progress.stage('raw = windows');
-    const windows = await proveWindows(proof, period, found.windows);
-    progress.stage('windows = documents');
-    const documents = await proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents);
-    progress.stage('backup');
-    const objects = await verifying;
+    progress.stage('broker = raw = windows = documents');
+    // Side by side: the controller reads the brokers while Spark computes the windows.
+    const [partitions, windows, documents, objects] = await Promise.all([
+      proveRecords(context, side, { period, offsets, found }),
+      proveWindows(proof, period, found.windows),
+      proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents),
+      verifying,
+    ]);
     const backup = objects === undefined ? null : proveBackup(objects, found.backup);
     const seconds = (performance.now() - startedAt) / 1000;
     const times = { from: isoOf(period.from), to: isoOf(period.to) };
@@ -99,7 +100,6 @@ function verified({ config, signal }: Context, over: AbortSignal): Promise<Verif
 type Records = { period: Period; offsets: PartitionOffsets[]; found: Found };
 
 async function proveRecords({ progress }: Context, side: Side, { period, offsets, found }: Records): Promise<PartitionProof[]> {
-  progress.stage('broker = raw');
   const known = await extents(side.proof, period);
   const extentOf = ({ topic, partition, start }: PartitionOffsets): Extent | undefined => {
     const extent = known.find((candidate) => candidate.topic === topic && candidate.partition === partition);
@@ -115,16 +115,16 @@ async function proveRecords({ progress }: Context, side: Side, { period, offsets
     return extent === undefined ? [] : [{ broker, extent }];
   });
   wanted.sort((a, b) => (a.extent.topic === b.extent.topic ? a.extent.partition - b.extent.partition : a.extent.topic < b.extent.topic ? -1 : 1));
-  const shards = openShardRows(side.proof, wanted.map(({ extent }) => extent));
+  const sources = { shards: openShardRows(side.proof, wanted), digests: openDigests(side, wanted) };
   const partitions: PartitionProof[] = [];
   try {
     for (const { broker, extent } of wanted) {
       progress.update(`${broker.topic}/${broker.partition}`);
-      const proved = await provePartition(side, { extent, broker, shards }, found);
+      const proved = await provePartition(side, { extent, broker }, sources, found);
       partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
     }
   } finally {
-    await shards.close();
+    await Promise.all([sources.shards.close(), sources.digests.close()]);
   }
   return partitions;
 }

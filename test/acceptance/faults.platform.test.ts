@@ -86,7 +86,7 @@ describe('killed in the middle', () => {
     const report = await followed;
     expect(report).toMatchObject({ reattached: true, outcome: { ok: true } });
     expect(Object.fromEntries(report.tasks.map(({ task, attempt }: any) => [task, attempt]))).toMatchObject({ ingest: 2, windows: 2 });
-  });
+  }, 900_000);
 
   it('the controller, then Elasticsearch, in the middle of a bulk: the next export has every document, once', async () => {
     const [[all]] = (await project.json(['query', 'SELECT count(*) FROM windows'])).rows;

@@ -37,7 +37,7 @@ function folderOf(stateDir: string, cluster: string): string {
 }
 
 /** Waits for a state that files show, looking often: what is waited for may last for some hundredths of a second. */
-export async function reached(what: string, isThere: () => boolean, deadlineMs = 120_000): Promise<void> {
+export async function reached(what: string, isThere: () => boolean, deadlineMs = 300_000): Promise<void> {
   await poll({ what, deadlineMs, intervalMs: 2, maxIntervalMs: 2 }, async () => (isThere() ? true : undefined));
 }
 
