@@ -3,6 +3,9 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
+import type { Command } from '../../src/command.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { renderJson } from '../../src/report/json.ts';
 import { repository } from '../config/bundle.ts';
 
 export type Finished = { code: number | null; stdout: string; stderr: string };
@@ -56,6 +59,16 @@ export function createProject(name: string, variables: Record<string, string | n
       return JSON.parse(finished.stdout);
     },
   };
+}
+
+/** A verb without a process of its own, where a scenario needs it many times: what `--json` would print; throws where the exit code is not the expected one. */
+export async function inProcess<O, R>(project: Project, command: Command<O, R>, options: O, { code = 0 } = {}): Promise<any> {
+  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+  const silent = { stage: () => undefined, update: () => undefined, note: () => undefined, warn: () => undefined };
+  const result = await command.run({ config, progress: silent, signal: new AbortController().signal }, options);
+  const exitCode = command.exitCode?.(result) ?? 0;
+  if (exitCode !== code) throw new Error(`${command.name} ended with ${exitCode}, not ${code}: ${renderJson(result)}`);
+  return JSON.parse(renderJson(result));
 }
 
 function runCli(folder: string, args: string[], options: RunOptions): Promise<Finished> {

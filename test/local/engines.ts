@@ -22,11 +22,24 @@ function processesOf(stateDir: string, engine: Engine, within: string): number[]
 
 /** kill -9, as nothing can be caught; returns when the processes are gone. Brokers: all of the cluster with this name, or the one with this number. */
 export async function killEngine(stateDir: string, engine: Engine, cluster?: string, broker?: number): Promise<void> {
+  await aimAt(stateDir, engine, cluster, broker)();
+}
+
+/** Looks for the processes now, so that no time is lost when they are to be killed. */
+export function aimAt(stateDir: string, engine: Engine, cluster?: string, broker?: number): () => Promise<void> {
   const within = cluster === undefined ? '' : join(folderOf(stateDir, cluster), broker === undefined ? '' : `broker-${broker}/`);
   const pids = processesOf(stateDir, engine, within);
   if (pids.length === 0) throw new Error(`there is no ${engine} ${within}`);
-  for (const pid of pids) process.kill(pid, 'SIGKILL');
-  await allGone(pids);
+  return async () => {
+    for (const pid of pids) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // Gone meanwhile: a launcher that only started the engine.
+      }
+    }
+    await allGone(pids);
+  };
 }
 
 function folderOf(stateDir: string, cluster: string): string {

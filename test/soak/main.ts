@@ -44,7 +44,7 @@ let [acknowledged, perhaps, batches, proofs] = [0, 0, 0, 0];
 
 try {
   await verbs.must(['deploy', '--yes']);
-  const end = startedAt + minutes * 60_000;
+  const end = performance.now() + minutes * 60_000;
   while (performance.now() < end && !over.signal.aborted && findings.length === 0) {
     const untilMs = Math.min(performance.now() + Number(values['prove-every']) * 60_000, end);
     const isOn = (): boolean => performance.now() < untilMs && !over.signal.aborted;

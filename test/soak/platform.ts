@@ -9,14 +9,14 @@ import { killEngine } from '../local/engines.ts';
 export type Target = 'spark' | 'broker' | 'brokers' | 'elasticsearch';
 
 export type SoakedPlatform = {
-  /** kill -9; undefined where it was killed a moment ago: the supervisor gives up what dies more than five times in three minutes. */
+  /** kill -9; undefined where it has not been up for long: the supervisor gives up what dies more than five times in three minutes. */
   kill(target: Target, number: number): Promise<string | undefined>;
   /** Resolves when everything that was killed is back. */
   settled(): Promise<void>;
   stop(): Promise<void>;
 };
 
-const LEAST_MS = 40_000;
+const LEAST_UP_MS = 25_000;
 const NAMES: Record<Target, string> = { spark: 'Spark Connect', broker: 'Kafka broker', brokers: 'Kafka broker', elasticsearch: 'Elasticsearch' };
 
 /** `streamgauge local` as a user runs it, in a process of its own. */
@@ -32,24 +32,22 @@ export async function openPlatform(root: string, offset: number, log: (line: str
     return said.includes('Ctrl-C stops it') ? true : undefined;
   });
   const stateDir = join(root, '.streamgauge', 'local');
-  const last = new Map<string, number>();
+  /** The last that the supervisor said of each engine that died. */
+  const news = (): { name: string; isBack: boolean; at: number }[] => {
+    const lines = readFileSync(join(stateDir, 'log', 'platform.log'), 'utf8').split('\n');
+    const said = lines.map((line) => /^(\S+Z) (Spark Connect|Kafka broker \d|Elasticsearch) (ended|was not ready|is back)/.exec(line)).filter((match) => match !== null);
+    return [...new Map(said.map(([, at = '', name = '', what]) => [name, { name, isBack: what === 'is back', at: Date.parse(at) }])).values()];
+  };
   return {
     async kill(target, number) {
-      const name = NAMES[target];
-      if (performance.now() - (last.get(name) ?? -LEAST_MS) < LEAST_MS) return undefined;
-      last.set(name, performance.now());
       const broker = target === 'broker' ? (number % 3) + 1 : undefined;
-      if (name !== 'Kafka broker') await killEngine(stateDir, target as 'spark' | 'elasticsearch');
-      else await killEngine(stateDir, 'broker', 'streamgauge', broker);
-      return broker === undefined ? target : `broker ${broker}`;
+      const name = broker === undefined ? NAMES[target] : `${NAMES[target]} ${broker}`;
+      if (news().some((one) => one.name.startsWith(name) && (!one.isBack || Date.now() - one.at < LEAST_UP_MS))) return undefined;
+      const kill = target === 'broker' || target === 'brokers' ? killEngine(stateDir, 'broker', 'streamgauge', broker) : killEngine(stateDir, target);
+      // One that is not there has died this moment.
+      return kill.then(() => (broker === undefined ? target : `broker ${broker}`), () => undefined);
     },
-    settled: () =>
-      poll({ what: 'everything to be back', deadlineMs: 180_000, intervalMs: 500 }, async () => {
-        const lines = readFileSync(join(stateDir, 'log', 'platform.log'), 'utf8').split('\n');
-        const news = lines.map((line) => /Z (Spark Connect|Kafka broker \d|Elasticsearch) (ended|was not ready|is back)/.exec(line)).filter((match) => match !== null);
-        // The last that was said of each.
-        return [...new Map(news.map(([, name, what]) => [name, what])).values()].every((what) => what === 'is back') ? true : undefined;
-      }).then(() => undefined),
+    settled: () => poll({ what: 'everything to be back', deadlineMs: 300_000, intervalMs: 500 }, async () => (news().every(({ isBack }) => isBack) ? true : undefined)).then(() => undefined),
     async stop() {
       if (child.exitCode === null) child.kill('SIGINT');
       await ended;
