@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util';
 import { placeIn } from '../src/local/platform.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { databricksSql, pyspark, type Client } from './clients.ts';
+import { openNotebooks } from './notebook.ts';
 import { startReplay } from './replay.ts';
 import { median, type Measured, type Setting } from './setting.ts';
 
@@ -32,7 +33,8 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
     return alone.measure(what);
   };
   let recorded = '';
-  const job = () => oneCellJob(environment);
+  const notebooks = openNotebooks(root);
+  const job = async () => (await notebooks.run<null>('one_cell', 'spark.sql("select 1").collect()\n')).seconds * 1000;
   try {
     const start = await spark.measure('start');
     const one = await inTurn(QUERIES, { spark: of(spark, 'one'), thrift: of(driver, 'one'), rest: () => timed(() => statement(environment, 'SELECT 1')) });
@@ -100,16 +102,3 @@ async function statement(environment: Record<string, string>, sql: string): Prom
   if (status.state !== 'SUCCEEDED') throw new Error(JSON.stringify(status));
 }
 
-async function oneCellJob(environment: Record<string, string>): Promise<number> {
-  const path = '/Workspace/Shared/bench_one_cell';
-  await call(environment, '/api/2.0/workspace/mkdirs', { path: '/Workspace/Shared' });
-  const content = Buffer.from('# Databricks notebook source\nspark.sql("select 1").collect()\n').toString('base64');
-  await call(environment, '/api/2.0/workspace/import', { path, content, format: 'SOURCE', language: 'PYTHON', overwrite: true });
-  const { run_id } = await call(environment, '/api/2.2/jobs/runs/submit', { run_name: 'bench', tasks: [{ task_key: 'one', notebook_task: { notebook_path: path } }] });
-  for (;;) {
-    const run = await call(environment, `/api/2.2/jobs/runs/get?run_id=${run_id}`);
-    if (run.state.result_state === 'SUCCESS') return run.end_time - run.start_time;
-    if (run.state.result_state !== undefined) throw new Error(JSON.stringify(run.state));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

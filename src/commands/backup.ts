@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Block, Command, Context } from '../command.ts';
+import { verifyBackup, type Verified } from '../databricks/backup.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { runNotebook } from '../databricks/notebook.ts';
 import { restoredRecords, restoredTopics } from '../databricks/restored.ts';
@@ -16,18 +17,6 @@ import { usernameOf } from '../msk/logins.ts';
 
 type Options = { action?: string; timeout?: number };
 type Backup = { skipped: boolean; uri?: string; written?: number; adopted?: number; records?: number };
-type Problem = { topic: string; partition: number; shard: number; problem: string };
-type Verified = {
-  uri: string;
-  objects: number;
-  records: number;
-  /** Objects without a line in the manifest: left by a run that did not end, adopted by the next. */
-  unlisted: number;
-  not_backed_up: number;
-  problem_count: number;
-  problems: Problem[];
-  partitions: { topic: string; partition: number; shards: number; root: string; ledger_root: string | null }[];
-};
 type Compared = {
   records: number;
   different_records: number;
@@ -60,10 +49,11 @@ export const backup: Command<Options, Result> = {
       throw new Failure({ code: 'NO_BACKUP', kind: 'usage', message: `target ${config.target} has no backup: the variable backup_uri is empty`, hint: 'Set backup_uri in databricks.yml, then `streamgauge deploy` and `streamgauge backup`.' });
     }
     const workspace = await connect(config.databricks, { signal });
-    const job = jobRunner(context, workspace, timeout * 1000);
+    const options = { deadlineMs: timeout * 1000, signal, onUpdate: (text: string) => context.progress.update(text) };
+    const job: RunJob = (name, task, parameters) => runNotebook(workspace, config, { ...options, job: name, task, parameters });
     if (action === 'drill') return { did: 'drill', drilled: await drill(context, workspace, job) };
     context.progress.stage(action === 'run' ? 'backup' : action);
-    if (action === 'verify') return { did: 'verify', verified: await job<Verified>('backup', 'backup', { action, backup_uri: config.pipeline.backup_uri }) };
+    if (action === 'verify') return { did: 'verify', verified: await verifyBackup(workspace, config, options) };
     return { did: 'backup', backup: await job<Backup>('backup', 'backup', { backup_uri: config.pipeline.backup_uri }) };
   },
   render: (result) => (result.did === 'backup' ? renderBackup(result.backup) : result.did === 'verify' ? renderVerified(result.verified) : renderDrilled(result.drilled)),
@@ -71,10 +61,6 @@ export const backup: Command<Options, Result> = {
 };
 
 type RunJob = <T>(job: string, task: string, parameters: Record<string, string>) => Promise<T>;
-
-function jobRunner({ config, progress, signal }: Context, workspace: Workspace, deadlineMs: number): RunJob {
-  return (job, task, parameters) => runNotebook(workspace, config, { job, task, parameters, deadlineMs, signal, onUpdate: (text) => progress.update(text) });
-}
 
 /** What a drill makes, all of it named after it, so that nothing else can be meant when it is taken away. */
 type Scratch = { suffix: string; schema: string; checkpoints: string; table: string; topics: string[] };

@@ -1,6 +1,8 @@
 import { rename, writeFile } from 'node:fs/promises';
 import type { Block, Command, Context } from '../command.ts';
 import type { Config } from '../config/config.ts';
+import { verifyBackup, type Verified } from '../databricks/backup.ts';
+import { connect } from '../databricks/client.ts';
 import { currentVersions, extents, type Extent, type Period, type Proof } from '../databricks/proof.ts';
 import { openSql, type Sql } from '../databricks/sql.ts';
 import { tableNames } from '../databricks/tables.ts';
@@ -9,16 +11,18 @@ import { EXIT, Failure } from '../errors.ts';
 import { topicOffsets, type PartitionOffsets } from '../kafka/offsets.ts';
 import { openReader, type Reader } from '../kafka/read.ts';
 import { clientAccess } from '../msk/access.ts';
-import { certify, type Certificate } from '../proof/certificate.ts';
+import { proveBackup } from '../proof/backup.ts';
+import { certify, type Certificate, type Found } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
-import { openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { openDigests, openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
 import { proveWindows } from '../proof/windows.ts';
 import { parseTimestamp } from '../traffic/event.ts';
 import { windowEnd, windowStart } from '../traffic/window.ts';
 
 type Options = { from?: string; to?: string; out?: string };
-type Found = Record<'records' | 'shards' | 'windows' | 'documents', Differences>;
+
+const BACKUP_DEADLINE_MS = 14_400_000;
 
 /** `streamgauge prove`: broker = raw = windows = documents, record by record; the certificate says so, or names what differs. */
 export const prove: Command<Options, Certificate> = {
@@ -45,9 +49,11 @@ export const prove: Command<Options, Certificate> = {
 async function proveAll(context: Context, period: Period): Promise<Certificate> {
   const { config, progress, signal } = context;
   const startedAt = performance.now();
-  const found: Found = { records: none(), shards: none(), windows: none(), documents: none() };
+  const found: Found = { records: none(), shards: none(), backup: none(), windows: none(), documents: none() };
   progress.stage('connect');
   const opened: { sql?: Sql; reader?: Reader } = {};
+  const over = new AbortController();
+  const verifying = isWhole(period) ? verified(context, over.signal) : undefined;
   const elasticsearch = await openElasticsearch(config, signal);
   try {
     const access = await clientAccess(config, 'pipeline');
@@ -61,25 +67,39 @@ async function proveAll(context: Context, period: Period): Promise<Certificate> 
     const offsets = await topicOffsets(access, pipeline.topics);
     const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
     const side: Side = { proof, reader, rules: { fields, maxFutureMinutes: pipeline.max_future_minutes } };
-    const partitions = await proveRecords(context, side, { period, offsets, found });
-    progress.stage('raw = windows');
-    const windows = await proveWindows(proof, period, found.windows);
-    progress.stage('windows = documents');
-    const documents = await proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents);
+    progress.stage('broker = raw = windows = documents');
+    // Side by side: the controller reads the brokers while Spark computes the windows.
+    const [partitions, windows, documents, objects] = await Promise.all([
+      proveRecords(context, side, { period, offsets, found }),
+      proveWindows(proof, period, found.windows),
+      proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents),
+      verifying,
+    ]);
+    const backup = objects === undefined ? null : proveBackup(objects, found.backup);
     const seconds = (performance.now() - startedAt) / 1000;
     const times = { from: isoOf(period.from), to: isoOf(period.to) };
-    return certify({ madeAt: new Date().toISOString(), target: config.target, period: times, tables: versions, partitions, windows, documents, seconds, found, isWhole: isWhole(period) });
+    return certify({ madeAt: new Date().toISOString(), target: config.target, period: times, tables: versions, partitions, backup, windows, documents, seconds, found, isWhole: isWhole(period) });
   } finally {
+    over.abort();
     await opened.reader?.close();
     await opened.sql?.close();
     await elasticsearch.close();
   }
 }
 
+/** Spark reads the backup's objects while the other stages are at work; undefined where there is no backup. Ends with the proof, whatever ends that. */
+function verified({ config, signal }: Context, over: AbortSignal): Promise<Verified> | undefined {
+  if (config.pipeline.backup_uri === '') return undefined;
+  const either = AbortSignal.any([signal, over]);
+  const verifying = connect(config.databricks, { signal: either }).then((workspace) => verifyBackup(workspace, config, { deadlineMs: BACKUP_DEADLINE_MS, signal: either }));
+  // Whoever waits for it gets the error.
+  verifying.catch(() => undefined);
+  return verifying;
+}
+
 type Records = { period: Period; offsets: PartitionOffsets[]; found: Found };
 
 async function proveRecords({ progress }: Context, side: Side, { period, offsets, found }: Records): Promise<PartitionProof[]> {
-  progress.stage('broker = raw');
   const known = await extents(side.proof, period);
   const extentOf = ({ topic, partition, start }: PartitionOffsets): Extent | undefined => {
     const extent = known.find((candidate) => candidate.topic === topic && candidate.partition === partition);
@@ -95,16 +115,16 @@ async function proveRecords({ progress }: Context, side: Side, { period, offsets
     return extent === undefined ? [] : [{ broker, extent }];
   });
   wanted.sort((a, b) => (a.extent.topic === b.extent.topic ? a.extent.partition - b.extent.partition : a.extent.topic < b.extent.topic ? -1 : 1));
-  const shards = openShardRows(side.proof, wanted.map(({ extent }) => extent));
+  const sources = { shards: openShardRows(side.proof, wanted), digests: openDigests(side, wanted) };
   const partitions: PartitionProof[] = [];
   try {
     for (const { broker, extent } of wanted) {
       progress.update(`${broker.topic}/${broker.partition}`);
-      const proved = await provePartition(side, { extent, broker, shards }, found);
+      const proved = await provePartition(side, { extent, broker }, sources, found);
       partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
     }
   } finally {
-    await shards.close();
+    await Promise.all([sources.shards.close(), sources.digests.close()]);
   }
   return partitions;
 }
@@ -154,13 +174,14 @@ async function writeCertificate(file: string, certificate: Certificate): Promise
   }
 }
 
-function render({ proved, partitions, windows, documents, equations, differences, tables, sha256, seconds }: Certificate): Block[] {
+function render({ proved, partitions, backup, windows, documents, equations, differences, tables, sha256, seconds }: Certificate): Block[] {
   const rows = partitions.map((p) => [p.topic, p.partition, p.brokerRecords, p.fromShardsOnly, p.raw, p.good, p.quarantined, p.waiting, p.shards.sealed, p.shards.merkleRoot?.slice(0, 16) ?? null]);
   const blocks: Block[] = [{ kind: 'table', columns: ['topic', 'partition', 'at broker', 'shards only', 'in raw', 'good', 'bad', 'waiting', 'sealed shards', 'Merkle root'], rows }];
   const facts: [string, string | bigint][] = [
     ['windows', `${windows.windows} published (${windows.revised} revised), ${windows.waitingWindows} not closed yet`],
     ['records', `${windows.counted} counted, ${windows.held} held late, ${windows.waiting} waiting for their window`],
     ['documents', `${documents.documents} in ${documents.index}, ${documents.same} the same as their window; ${documents.waiting} windows wait for export`],
+    ...(backup === null ? [] : [['backup', `${backup.objects} objects with ${backup.records} records in ${backup.uri}, ${backup.waiting} sealed shards not there yet`] as [string, string]]),
     ['versions', Object.entries(tables).map(([table, version]) => `${table} ${version}`).join(', ')],
   ];
   blocks.push({ kind: 'facts', facts });

@@ -89,7 +89,7 @@ export type Makers = { job: { id: number; name: string }; notebooks: { path: str
 /** Who made the windows: the job, the notebooks that are deployed (by the hash of their files) and the job's newest runs. */
 export async function makersOf(config: Config, signal?: AbortSignal): Promise<Makers> {
   const workspace = await connect(config.databricks, { signal });
-  const [job, user] = await Promise.all([deployedJob(workspace, config, config.jobs[0]?.key), me(workspace)]);
+  const [job, user] = await Promise.all([deployedJob(workspace, config), me(workspace)]);
   const [runs, state] = await Promise.all([listRuns(workspace, job.job_id), readState(workspace, placeOf(config, user))]);
   const notebooks = Object.entries(state.files).filter(([path]) => /(^|\/)(windows|ingest|pipeline\/[a-z]+\.py)$/.test(path)).map(([path, { sha256 }]) => ({ path, sha256 }));
   return { job: { id: job.job_id, name: job.settings.name ?? '' }, notebooks, runs };

@@ -126,14 +126,14 @@ function windowsSql(proof: Proof, period: Period): string {
       LEFT JOIN (SELECT topic, key, window_start, last_offsets FROM ${windows}) w USING (topic, key, window_start)
     ),
     parts AS (
-      SELECT topic, key, window_start, partition, is_late, collect_list(value) AS vals, count(*) AS n, sum(CAST(shiftright(value, 32) AS DECIMAL(28,0))) AS high, sum(value & 4294967295L) AS low,
+      SELECT topic, key, window_start, partition, is_late, collect_list(value) AS vals, count(*) AS n, sum(shiftright(value, 32)) AS high, sum(value & 4294967295L) AS low,
              min(value) AS least, max(value) AS most, min(offset) AS first, max(offset) AS last
       FROM rows GROUP BY ALL
     ),
     computed AS (
       SELECT topic, key, window_start, sort_array(flatten(collect_list(vals) FILTER (WHERE NOT is_late))) AS vals,
-             CAST(sum(high * 4294967296 + low) FILTER (WHERE NOT is_late) AS DECIMAL(38,0)) AS sum, coalesce(sum(n) FILTER (WHERE NOT is_late), 0) AS count, coalesce(sum(n) FILTER (WHERE is_late), 0) AS late,
-             CAST(sum(high * 4294967296 + low) FILTER (WHERE is_late) AS DECIMAL(38,0)) AS late_sum,
+             CAST(sum(CAST(high AS DECIMAL(28,0)) * 4294967296 + low) FILTER (WHERE NOT is_late) AS DECIMAL(38,0)) AS sum, coalesce(sum(n) FILTER (WHERE NOT is_late), 0) AS count, coalesce(sum(n) FILTER (WHERE is_late), 0) AS late,
+             CAST(sum(CAST(high AS DECIMAL(28,0)) * 4294967296 + low) FILTER (WHERE is_late) AS DECIMAL(38,0)) AS late_sum,
              min(least) FILTER (WHERE NOT is_late) AS min, max(most) FILTER (WHERE NOT is_late) AS max,
              min(first - coalesce(seen.offset, -1)) AS beyond,
              map_from_entries(sort_array(collect_list(struct(partition, first)) FILTER (WHERE NOT is_late))) AS first_offsets,

@@ -39,7 +39,7 @@ export type Running = {
   stop(): Promise<void>;
 };
 
-type Started = { failed?: Promise<Failure>; warmUp?: () => Promise<void>; stop(): Promise<void> };
+type Started = { failed?: Promise<Failure>; warmUp?: () => Promise<void>; loseSpark?(): void; stop(): Promise<void> };
 type Shared = EnginesOptions & { faults: ReturnType<typeof faults>; auth: ReturnType<typeof createAuth>; baseUrl: string };
 
 /** Starts engines and façades side by side: nothing waits for another but where it needs an answer of it. */
@@ -49,15 +49,17 @@ export async function startEngines(options: EnginesOptions): Promise<Running> {
   const client = { id: credentials.databricksClientId, secret: credentials.databricksClientSecret };
   const auth = createAuth({ baseUrl, workspaceId, token: credentials.databricksToken, client });
   const shared: Shared = { ...options, auth, baseUrl, faults: faults(auth.guard) };
+  let onSparkDeath = (): void => undefined;
   const parts: Part<Started>[] = [
     { name: 'Databricks workspace', start: () => startWorkspace(shared) },
     { name: 'MSK', start: (signal) => startMsk({ ...shared, signal }) },
-    { name: 'Spark', start: (signal) => startEngine({ ...options, signal }) },
+    { name: 'Spark', start: (signal) => startEngine({ ...options, signal }, () => onSparkDeath()) },
     { name: 'Elasticsearch', start: (signal) => startSearch({ ...options, signal }) },
     { name: 'Secrets Manager', start: (signal) => startSecrets({ ...options, signal }) },
   ];
   const started = await startTogether(parts, (part) => part.stop(), options.progress, options.signal);
   const [workspace, ...engines] = started as [Started, ...Started[]];
+  onSparkDeath = () => workspace.loseSpark?.();
   // Nobody waits for it: it is for whoever asks Spark first.
   void workspace.warmUp?.().catch((error: unknown) => options.log(`warming Spark up: ${messageOf(error)}`));
   return {
@@ -105,7 +107,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
     spark.close();
     await host.stop();
   };
-  return { stop, warmUp: () => warmUp(spark) };
+  return { stop, warmUp: () => warmUp(spark), loseSpark: workspace.loseSpark };
 }
 
 /** Opens the metastore, which takes seconds the first time. */
@@ -140,7 +142,7 @@ async function startMsk(options: Shared): Promise<Started> {
   }
 }
 
-function startEngine(options: EnginesOptions): Promise<Started> {
+function startEngine(options: EnginesOptions, onDeath: () => void): Promise<Started> {
   const { sparkArchive } = options.runtime;
   return startSpark({
     ...options,
@@ -148,6 +150,7 @@ function startEngine(options: EnginesOptions): Promise<Started> {
     port: options.ports.spark,
     token: options.credentials.sparkToken,
     heapMb: options.heapsMb?.spark ?? 2048,
+    onDeath,
     archive: sparkArchive === undefined ? undefined : { use: sparkArchive },
   });
 }

@@ -25,7 +25,8 @@ const defaults: Record<PortName, { port: number; title: string }> = {
   spark: { port: 15002, title: 'Spark Connect' },
 };
 const names = Object.keys(defaults) as PortName[];
-const MOST_BROKERS = 3;
+/** One cluster of three beside one of one; a fifth would meet Elasticsearch's port. */
+const MOST_BROKERS = 4;
 
 /** The environment variable that moves a part. */
 export function portVariable(name: PortName): string {

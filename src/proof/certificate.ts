@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Versions } from '../databricks/proof.ts';
+import type { BackupProof } from './backup.ts';
 import type { Difference, Differences } from './difference.ts';
 import type { DocumentsProof } from './documents.ts';
 import type { PartitionProof } from './records.ts';
@@ -16,6 +17,8 @@ export type Certificate = {
   period: { from: string | null; to: string | null };
   tables: Versions;
   partitions: PartitionProof[];
+  /** Null where there is no backup, and for a part: the objects are checked all together. */
+  backup: BackupProof | null;
   windows: WindowsProof;
   documents: DocumentsProof;
   /** The sums that must be equal. */
@@ -27,7 +30,10 @@ export type Certificate = {
   sha256: string;
 };
 
-type Parts = Omit<Certificate, 'proved' | 'equations' | 'differences' | 'sha256'> & { found: Record<'records' | 'shards' | 'windows' | 'documents', Differences>; isWhole: boolean };
+/** By stage, in the order of the way. */
+export type Found = Record<Difference['stage'], Differences>;
+
+type Parts = Omit<Certificate, 'proved' | 'equations' | 'differences' | 'sha256'> & { found: Found; isWhole: boolean };
 
 /** Puts a proof together: it holds where every stage has no difference and every equation is one. */
 export function certify({ found, isWhole, ...parts }: Parts): Certificate {

@@ -1,6 +1,6 @@
 /** Where a proof found that two copies of the same thing are not the same: the first at its stage. */
 export type Difference = {
-  stage: 'records' | 'shards' | 'windows' | 'documents';
+  stage: 'records' | 'shards' | 'backup' | 'windows' | 'documents';
   /** One sentence that names the offset, the window or the document, and the field. */
   message: string;
   topic: string;

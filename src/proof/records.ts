@@ -4,6 +4,7 @@ import type { PartitionOffsets } from '../kafka/offsets.ts';
 import type { Reader } from '../kafka/read.ts';
 import { shardDigests, type Rules, type ShardDigest } from '../traffic/digest.ts';
 import { createMerkleTree, type MerkleTree } from '../traffic/merkle.ts';
+import { ahead, byPartition, type ByPartition, type Place } from './ahead.ts';
 import { note, type Differences } from './difference.ts';
 import { firstDifference } from './rows.ts';
 
@@ -32,52 +33,55 @@ export type PartitionProof = {
 
 export type Side = { proof: Proof; reader: Reader; rules: Rules };
 
-/** The shards of many partitions as one result, handed out partition by partition, in the result's order. */
-export type ShardRows = { of(extent: Extent): AsyncGenerator<Row, void, void>; close(): Promise<void> };
+type Digest = ShardDigest & Place;
+
+/** A partition to prove: what `raw` and the ledger have of it, and what the broker has. */
+export type Pair = { extent: Extent; broker: PartitionOffsets };
+
+/** So many digests of shards are held while Spark is waited for. */
+const AHEAD = 20_000;
 
 type Walk = { side: Side; extent: Extent; start: bigint; tree: MerkleTree; found: PartitionProof; records: Differences; shards: Differences; unledgered: bigint | null };
 
 /** Asks once for the shards of all these partitions, which are to be taken in the order of topic and partition. */
-export function openShardRows(proof: Proof, extents: readonly Extent[]): ShardRows {
-  const rows = shardRows(proof, extents.filter(({ first, next }) => first < next));
-  let ahead: IteratorResult<Row, void> | undefined;
-  return {
-    async *of({ topic, partition }) {
-      for (;;) {
-        ahead ??= await rows.next();
-        if (ahead.done || ahead.value.topic !== topic || Number(ahead.value.partition) !== partition) return;
-        const { value } = ahead;
-        ahead = undefined;
-        yield value;
-      }
-    },
-    close: async () => void (await rows.return()),
-  };
+export function openShardRows(proof: Proof, pairs: readonly Pair[]): ByPartition<Row> {
+  const extents = pairs.map(({ extent }) => extent).filter(({ first, next }) => first < next);
+  return byPartition(shardRows(proof, extents), ({ topic, partition }) => ({ topic: String(topic), partition: Number(partition) }));
+}
+
+/** Reads these partitions at the broker, one after the other in this order, and goes on while Spark works on its shards. */
+export function openDigests({ reader, proof, rules }: Side, pairs: readonly Pair[]): ByPartition<Digest> {
+  async function* all(): AsyncGenerator<Digest, void, undefined> {
+    for (const pair of pairs) {
+      const { topic, partition } = pair.extent;
+      const to = pair.extent.next < pair.broker.end ? pair.extent.next : pair.broker.end;
+      for await (const digest of shardDigests(reader.read({ topic, partition, from: startOf(pair), to }), proof.shardSize, rules)) yield { topic, partition, ...digest };
+    }
+  }
+  return byPartition(ahead(all(), AHEAD), (digest) => digest);
+}
+
+/** The first offset that both sides can be asked for. */
+function startOf({ extent, broker }: Pair): bigint {
+  return broker.start > extent.first ? broker.start : extent.first;
 }
 
 /** One partition: each shard of `raw` against what the broker holds and against the ledger; both are read once, in the order of offsets. */
-export async function provePartition(side: Side, { extent, broker, shards }: { extent: Extent; broker: PartitionOffsets; shards: ShardRows }, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
+export async function provePartition(side: Side, { extent, broker }: Pair, { shards, digests }: { shards: ByPartition<Row>; digests: ByPartition<Digest> }, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
   const { topic, partition } = extent;
   const found: PartitionProof = {
     topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n, ambiguous: 0n,
     offsets: { first: extent.first, next: extent.next }, shards: { sealed: 0, open: 0, merkleRoot: null },
   };
   const tree = createMerkleTree();
-  const walk: Walk = { side, extent, start: broker.start > extent.first ? broker.start : extent.first, tree, found, ...differences, unledgered: null };
-  const to = extent.next < broker.end ? extent.next : broker.end;
-  const digests = shardDigests(side.reader.read({ topic, partition, from: walk.start, to }), side.proof.shardSize, side.rules);
-  const rows = shards.of(extent);
-  try {
-    await merge(walk, rows, digests);
-  } finally {
-    await digests.return(undefined);
-  }
+  const walk: Walk = { side, extent, start: startOf({ extent, broker }), tree, found, ...differences, unledgered: null };
+  await merge(walk, shards.of(extent), digests.of(extent));
   found.shards.merkleRoot = tree.root();
   found.quarantined = found.raw - found.good;
   return found;
 }
 
-async function merge(walk: Walk, rows: AsyncGenerator<Row, void, void>, digests: AsyncGenerator<ShardDigest, void, undefined>): Promise<void> {
+async function merge(walk: Walk, rows: AsyncGenerator<Row, void, void>, digests: AsyncGenerator<ShardDigest, void, void>): Promise<void> {
   let [row, digest] = await Promise.all([rows.next(), digests.next()]);
   while (!row.done || !digest.done) {
     const inRaw = row.done ? undefined : row.value;

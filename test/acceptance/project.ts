@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import { isMap, isSeq, parseDocument, type Document } from 'yaml';
+import type { Command } from '../../src/command.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { renderJson } from '../../src/report/json.ts';
 import { built } from '../built.ts';
 import { checkDocument } from '../documents.ts';
 import { repository } from '../config/bundle.ts';
@@ -86,6 +89,16 @@ function edited(text: string, change: (yaml: Document) => void): string {
   const yaml = parseDocument(text);
   change(yaml);
   return yaml.toString({ lineWidth: 0 });
+}
+
+/** A verb without a process of its own, where a scenario needs it many times: what `--json` would print; throws where the exit code is not the expected one. */
+export async function inProcess<O, R>(project: Project, command: Command<O, R>, options: O, { code = 0 } = {}): Promise<any> {
+  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+  const silent = { stage: () => undefined, update: () => undefined, note: () => undefined, warn: () => undefined };
+  const result = await command.run({ config, progress: silent, signal: new AbortController().signal }, options);
+  const exitCode = command.exitCode?.(result) ?? 0;
+  if (exitCode !== code) throw new Error(`${command.name} ended with ${exitCode}, not ${code}: ${renderJson(result)}`);
+  return JSON.parse(renderJson(result));
 }
 
 function runCli(folder: string, args: string[], options: RunOptions): Promise<Finished> {

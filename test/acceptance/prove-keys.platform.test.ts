@@ -24,8 +24,9 @@ const TEN_MINUTES = 600_000;
 
 const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });
 const edge = fc.constantFrom(-(2n ** 63n), 2n ** 63n - 1n, 2n ** 53n, 2n ** 53n + 1n, -(2n ** 53n) - 1n, 0n, 1n, -1n);
-/** A window's values: one row, ties, small ones, ones past 2^53 that lie close together, the whole range, the very ends of it. */
+/** A window's values: none, one row, ties, small ones, ones past 2^53 that lie close together, the whole range, the very ends of it. */
 const windowValues = fc.oneof(
+  fc.constant<bigint[]>([]),
   fc.tuple(int64),
   fc.tuple(int64, fc.integer({ min: 2, max: 6 })).map(([value, times]) => Array.from({ length: times }, () => value)),
   fc.array(fc.bigInt({ min: -50n, max: 50n }), { minLength: 1, maxLength: 7 }),
@@ -71,6 +72,7 @@ describe('several topics, many keys, any values', () => {
       for (let key = 0; key < KEYS; key += 1) {
         for (let window = 0; window < WINDOWS; window += 1) {
           const counts = values[next++] as readonly bigint[];
+          if (counts.length === 0) continue;
           const start = FIRST + window * TEN_MINUTES;
           wanted.set(`${topic}/k${key}/${new Date(start).toISOString().replace('.000', '')}`, statistics(counts));
           for (const [at, count] of counts.entries()) yield { topic, key: `k${key}`, value: `{"timestamp":${start + (at * 83_000) % TEN_MINUTES},"流量":${count},"key":"k${key}"}` };
@@ -79,10 +81,12 @@ describe('several topics, many keys, any values', () => {
     }
   }
 
-  it(`all ${TOPICS.length * KEYS * WINDOWS} windows are there, right to the last digit, in Spark and in Elasticsearch`, async () => {
+  it(`of ${TOPICS.length * KEYS * WINDOWS} windows those that have records are there, and no other, right to the last digit, in Spark and in Elasticsearch`, async () => {
     const documents = new Map<string, Record<string, unknown>>();
     for await (const page of documentsBySequence(elasticsearch, INDEX, {})) for (const { id, source } of page) documents.set(id, source);
-    expect(wanted.size).toBe(TOPICS.length * KEYS * WINDOWS);
+    expect(wanted.size).toBeGreaterThan(0.7 * TOPICS.length * KEYS * WINDOWS);
+    expect(wanted.size).toBeLessThan(TOPICS.length * KEYS * WINDOWS);
+    expect(new Set(documents.keys())).toEqual(new Set(windows.keys()));
     const ours = [...windows.keys()].filter((id) => !id.startsWith(HARD));
     expect(ours.length).toBe(wanted.size);
     const wrong = [...wanted].flatMap(([id, expected]) => [differing(id, expected, windows.get(id)), differing(id, expected, documents.get(id))]).filter((message) => message !== undefined);

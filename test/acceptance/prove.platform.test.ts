@@ -8,7 +8,9 @@ import { openSql, type Sql } from '../../src/databricks/sql.ts';
 import { withAdmin } from '../../src/kafka/connect.ts';
 import { clientAccess } from '../../src/msk/access.ts';
 import { elasticsearch } from './elasticsearch.ts';
-import { createProject, type Project } from './project.ts';
+import { explain } from '../../src/commands/explain.ts';
+import { prove } from '../../src/commands/prove.ts';
+import { createProject, inProcess, type Project } from './project.ts';
 
 const NAME = 'prove';
 const INDEX = `traffic_windows_${NAME}`;
@@ -26,6 +28,7 @@ describe('prove', () => {
     const { batches } = await session.execute(statement);
     return (await Array.fromAsync(batches)).flat().map((row) => row.map((cell) => (typeof cell === 'bigint' ? Number(cell) : cell)));
   };
+  const proven = (code = 0, options: { from?: string; to?: string } = {}): Promise<any> => inProcess(project, prove, options, { code });
   const stages = (certificate: any): Record<string, any> => Object.fromEntries(certificate.differences.map((difference: any) => [difference.stage, difference]));
 
   beforeAll(async () => {
@@ -37,7 +40,6 @@ describe('prove', () => {
     await project.json(['export']);
     config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
     session = await openSql(config);
-    versions = (await project.json(['prove'])).tables;
     const { hits } = JSON.parse(await elasticsearch('GET', `/${INDEX}/_search?size=2&sort=sequence:asc`));
     documents = hits.hits.map((hit: any) => hit._id);
   }, 600_000);
@@ -47,6 +49,7 @@ describe('prove', () => {
     it('is green, counts everything, and is the same when it is done again', async () => {
       const file = join(project.folder, 'certificate.json');
       const first = await project.json(['prove', '--out', file]);
+      versions = first.tables;
       expect(first).toMatchObject({ proved: true, differences: [] });
       const [[raw, good, windows, shards]] = (await sql('SELECT (SELECT count(*) FROM raw), (SELECT count(*) FROM raw WHERE error IS NULL), (SELECT count(*) FROM windows), (SELECT count(*) FROM shards WHERE sealed)')) as [number[]];
       const sum = (of: string): number => first.partitions.reduce((total: number, partition: any) => total + partition[of], 0);
@@ -56,12 +59,12 @@ describe('prove', () => {
       expect(first.documents).toMatchObject({ documents: windows, same: windows, waiting: 0 });
       expect(first.partitions.reduce((total: number, partition: any) => total + partition.shards.sealed, 0)).toBe(shards);
       expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(first);
-      const again = await project.json(['prove']);
+      const again = await proven();
       expect([again.sha256, again.partitions]).toEqual([first.sha256, first.partitions]);
     });
 
     it('proves a part: two hours of windows, and the offsets of their records', async () => {
-      const part = await project.json(['prove', '--from', '2026-01-05T02:00:00Z', '--to', '2026-01-05T04:00:00Z']);
+      const part = await proven(0, { from: '2026-01-05T02:00:00Z', to: '2026-01-05T04:00:00Z' });
       const [[windows, records]] = (await sql("SELECT count(*), CAST(sum(count) AS BIGINT) FROM windows WHERE window_start >= '2026-01-05T02:00:00Z' AND window_start < '2026-01-05T04:00:00Z'")) as [number[]];
       expect(part).toMatchObject({ proved: true, windows: { windows, counted: records }, documents: { documents: windows, same: windows } });
       expect(windows).toBe(24);
@@ -83,8 +86,7 @@ describe('prove', () => {
   });
 
   it('explain: a window that is not there is named, with exit code 6', async () => {
-    const { error } = await project.json(['explain', '2027-01-05T01:25:00Z'], { code: 6 });
-    expect(error.code).toBe('WINDOW_NOT_FOUND');
+    await expect(inProcess(project, explain, { window: '2027-01-05T01:25:00Z' })).rejects.toMatchObject({ code: 'WINDOW_NOT_FOUND', exitCode: 6 });
   });
 
   describe('names what was made wrong', () => {
@@ -93,79 +95,73 @@ describe('prove', () => {
       for (const [name, table] of Object.entries(tables)) await sql(`RESTORE TABLE ${table} TO VERSION AS OF ${versions[name]}`);
     });
 
-    it('a deleted row of raw, by its offset', async () => {
+    const place = (id: string): string => `/${INDEX}/_doc/${encodeURIComponent(id)}?version=1&version_type=external_gte`;
+
+    it('a deleted row of raw, by its offset; an altered document, by its field', async () => {
       const [[partition, offset]] = (await sql('SELECT partition, offset FROM raw WHERE partition = 1 AND error IS NULL AND offset > 300 ORDER BY offset LIMIT 1')) as [number[]];
       await sql(`DELETE FROM raw WHERE partition = ${partition} AND offset = ${offset}`);
-      const { records, shards, windows } = stages(await project.json(['prove'], { code: 6 }));
+      const [id = ''] = documents;
+      const before = await elasticsearch('GET', `/${INDEX}/_source/${encodeURIComponent(id)}`);
+      const { max } = JSON.parse(before);
+      await elasticsearch('PUT', place(id), before.replace(`"max":${max}`, `"max":${max + 1}`));
+      // As a user does it, with its exit code.
+      const { records, shards, windows, documents: altered } = stages(await project.json(['prove'], { code: 6 }));
       expect(records).toMatchObject({ partition, offset, more: 0 });
       expect(records.message).toContain(`offset ${offset} is at the broker and not in raw`);
       expect(shards).toMatchObject({ partition, shard: Math.floor((offset ?? 0) / 100) });
       expect(windows).toMatchObject({ field: 'count' });
+      expect(altered).toMatchObject({ document: id, field: 'max', expected: max, found: max + 1, more: 0 });
+      await elasticsearch('PUT', place(id), before);
     });
 
-    it('an altered value, by its offset and its window', async () => {
+    it('an altered value, by its offset and its window; a shard with another hash; a deleted document', async () => {
       const [[offset, start, key, value]] = (await sql("SELECT offset, date_trunc('HOUR', event_time), key, value FROM raw WHERE partition = 0 AND error IS NULL AND offset > 150 ORDER BY offset LIMIT 1")) as [any[]];
       await sql(`UPDATE raw SET value = value + 1 WHERE partition = 0 AND offset = ${offset}`);
-      const { records, windows, shards } = stages(await project.json(['prove'], { code: 6 }));
+      await sql("UPDATE shards SET sha256 = sha2('x', 256) WHERE partition = 1 AND shard = 2");
+      const [, id = ''] = documents;
+      const before = await elasticsearch('GET', `/${INDEX}/_source/${encodeURIComponent(id)}`);
+      await elasticsearch('DELETE', place(id));
+      const { records, windows, shards, documents: deleted } = stages(await proven(6));
       expect(records).toMatchObject({ partition: 0, offset, field: 'value', expected: String(value), found: String(value + 1) });
       expect(windows).toMatchObject({ field: 'sum', key });
       expect(windows.windowStart.slice(0, 13)).toBe(String(start).slice(0, 13));
-      expect(shards).toBeUndefined();
+      expect(shards).toMatchObject({ partition: 1, shard: 2, more: 0 });
+      expect(deleted).toMatchObject({ document: id, more: 0 });
+      expect(deleted.message).toContain('is not in the index');
+      await elasticsearch('PUT', place(id), before);
     });
 
-    it('an altered payload, by its offset', async () => {
+    it('an altered payload, by its offset; a deleted window', async () => {
       const [[offset]] = (await sql('SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 240 AND error IS NULL')) as [number[]];
       await sql(`UPDATE raw SET payload = encode(replace(decode(payload, 'UTF-8'), ':', ': '), 'UTF-8') WHERE partition = 0 AND offset = ${offset}`);
-      const { records, shards, windows } = stages(await project.json(['prove'], { code: 6 }));
+      await sql("DELETE FROM windows WHERE window_start = '2026-01-05T01:20:00Z' AND key = 'site-1'");
+      const { records, shards, windows, documents: left } = stages(await proven(6));
       expect(records).toMatchObject({ partition: 0, offset, field: 'payload' });
       expect(shards).toMatchObject({ partition: 0, shard: Math.floor((offset ?? 0) / 100) });
-      expect(windows).toBeUndefined();
-    });
-
-    it('a record that stands twice in raw', async () => {
-      await sql('INSERT INTO raw SELECT * FROM raw WHERE partition = 0 AND offset = 77');
-      expect(stages(await project.json(['prove'], { code: 6 })).records).toMatchObject({ partition: 0, offset: 77 });
-    });
-
-    it('a deleted window, an altered median and a shard with another hash, each at its stage', async () => {
-      await sql("DELETE FROM windows WHERE window_start = '2026-01-05T01:20:00Z' AND key = 'site-1'");
-      await sql("UPDATE windows SET median = median + 0.5 WHERE window_start = '2026-01-05T03:00:00Z' AND key = 'site-2'");
-      await sql("UPDATE shards SET sha256 = sha2('x', 256) WHERE partition = 1 AND shard = 2");
-      const certificate = await project.json(['prove'], { code: 6 });
-      const { records, windows, shards, documents: altered } = stages(certificate);
-      expect(records).toBeUndefined();
-      expect(shards).toMatchObject({ partition: 1, shard: 2, more: 0 });
-      expect(windows).toMatchObject({ windowStart: '2026-01-05T01:20:00Z', key: 'site-1', more: 1 });
+      expect(windows).toMatchObject({ windowStart: '2026-01-05T01:20:00Z', key: 'site-1', more: 0 });
       expect(windows.message).toContain('is not published');
-      // The document of the altered window is right, and of the deleted one there is a document too many.
-      expect(altered).toMatchObject({ field: 'median', more: 1 });
+      expect(left.message).toContain('there is no such window');
     });
 
-    it('an altered document, by its field, and a deleted one', async () => {
-      const [kept = '', gone = ''] = documents;
-      const before = await elasticsearch('GET', `/${INDEX}/_source/${encodeURIComponent(kept)}`);
-      const put = (source: string): Promise<string> => elasticsearch('PUT', `/${INDEX}/_doc/${encodeURIComponent(kept)}?version=1&version_type=external_gte`, source);
-      const { max } = JSON.parse(before);
-      await put(before.replace(`"max":${max}`, `"max":${max + 1}`));
-      const altered = stages(await project.json(['prove'], { code: 6 })).documents;
-      expect(altered).toMatchObject({ document: kept, field: 'max', expected: max, found: max + 1, more: 0 });
-      await put(before);
-      await elasticsearch('DELETE', `/${INDEX}/_doc/${encodeURIComponent(gone)}`);
-      const deleted = stages(await project.json(['prove'], { code: 6 })).documents;
-      expect(deleted).toMatchObject({ document: gone, more: 0 });
-      expect(deleted.message).toContain('is not in the index');
+    it('a record that stands twice in raw; an altered median', async () => {
+      const [[offset]] = (await sql('SELECT min(offset) FROM raw WHERE partition = 0 AND offset > 76 AND error IS NULL')) as [number[]];
+      await sql(`INSERT INTO raw SELECT * FROM raw WHERE partition = 0 AND offset = ${offset}`);
+      await sql("UPDATE windows SET median = median + 0.5 WHERE window_start = '2026-01-05T03:00:00Z' AND key = 'site-2'");
+      const { records, windows, documents: altered } = stages(await proven(6));
+      expect(records).toMatchObject({ partition: 0, offset });
+      expect(windows.more).toBe(1);
+      expect(altered).toMatchObject({ field: 'median', more: 0 });
     });
 
     it('what retention removed from the broker is proved from the shards, and what is lost there, too', async () => {
       const topics = [{ name: `traffic_${NAME}`, partitions: [{ partition: 0, offset: 250n }] }];
       await withAdmin(await clientAccess(config, 'admin'), 'deleting records', (admin) => admin.deleteRecords({ topics }));
-      const { partitions, differences } = await project.json(['prove'], { code: 6 });
-      // The document that the scenario before deleted.
-      expect(differences.map(({ stage }: any) => stage)).toEqual(['documents']);
+      const { partitions, differences } = await proven();
+      expect(differences).toEqual([]);
       expect(partitions[0]).toMatchObject({ partition: 0, fromShardsOnly: 250, broker: { start: 250 } });
       expect(partitions[0].raw).toBe(partitions[0].brokerRecords + 250);
       await sql('DELETE FROM raw WHERE partition = 0 AND offset = 123');
-      const { shards, records } = stages(await project.json(['prove'], { code: 6 }));
+      const { shards, records } = stages(await proven(6));
       expect(records).toBeUndefined();
       expect(shards).toMatchObject({ partition: 0, shard: 1, offset: 123 });
     });

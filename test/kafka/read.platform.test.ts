@@ -1,9 +1,10 @@
 import { CompressionTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
-import type { KafkaAccess } from '../../src/kafka/connect.ts';
+import { withAdmin, type KafkaAccess } from '../../src/kafka/connect.ts';
 import { topicOffsets } from '../../src/kafka/offsets.ts';
 import { openReader, type BrokerRecord, type Reader } from '../../src/kafka/read.ts';
+import { provideRestoreTopics } from '../../src/kafka/restored.ts';
 import { clientAccess } from '../../src/msk/access.ts';
 import { createProject } from '../acceptance/project.ts';
 
@@ -13,6 +14,7 @@ const [PLAIN, PACKED, TRANSACTIONS] = ['read_plain', 'read_packed', 'read_transa
 describe('openReader', () => {
   let kafka: Kafka;
   let access: KafkaAccess;
+  let adminAccess: KafkaAccess;
   let reader: Reader;
 
   beforeAll(async () => {
@@ -20,9 +22,10 @@ describe('openReader', () => {
     await project.json(['provision']);
     const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
     access = await clientAccess(config, 'pipeline');
-    const { brokers, sasl } = await clientAccess(config, 'admin');
+    adminAccess = await clientAccess(config, 'admin');
+    const { brokers, sasl } = adminAccess;
     if (sasl.mechanism !== 'scram-sha-512') throw new Error('the platform speaks SCRAM');
-    kafka = new Kafka({ brokers, ssl: true, sasl: { mechanism: 'scram-sha-512', username: sasl.username, password: sasl.password.reveal() }, logLevel: logLevel.NOTHING });
+    kafka = new Kafka({ brokers: [...brokers], ssl: true, sasl: { mechanism: 'scram-sha-512', username: sasl.username, password: sasl.password.reveal() }, logLevel: logLevel.NOTHING });
     reader = await openReader(access);
   }, 300_000);
   afterAll(async () => await reader?.close());
@@ -66,6 +69,17 @@ describe('openReader', () => {
     const [offsets] = await topicOffsets(access, [TRANSACTIONS as string]);
     expect(offsets?.end).toBe(9n);
     expect((await read(TRANSACTIONS as string)).map(({ offset, value }) => `${offset} ${value?.toString()}`)).toEqual(['0 kept 1', '1 kept 2', '3 dropped 1', '4 dropped 2', '6 kept again 1', '7 kept again 2']);
+  });
+
+  it('restored records go into no topic that holds records, and into none that puts its own time on them', async () => {
+    const admin = kafka.admin();
+    await admin.connect();
+    await admin.createTopics({ topics: [{ topic: 'read_stamped', numPartitions: 1, configEntries: [{ name: 'message.timestamp.type', value: 'LogAppendTime' }] }] });
+    await admin.disconnect();
+    const provide = (name: string): Promise<string[]> =>
+      withAdmin(adminAccess, 'providing topics', (client) => provideRestoreTopics(client, [{ name, partitions: 1, replicationFactor: 1, minInsyncReplicas: 1 }], (topics) => topicOffsets(adminAccess, topics)));
+    await expect(provide(PACKED as string)).rejects.toMatchObject({ code: 'RESTORE_TOPIC_NOT_EMPTY', exitCode: 2, message: expect.stringContaining('holds records already') });
+    await expect(provide('read_stamped')).rejects.toMatchObject({ code: 'RESTORE_TOPIC_STAMPS', exitCode: 2, message: expect.stringContaining('LogAppendTime') });
   });
 
   it('names the partition that it cannot read', async () => {

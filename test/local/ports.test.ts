@@ -26,6 +26,7 @@ describe('ports', () => {
         { clients: 9096, internal: 9196, controller: 9296 },
         { clients: 9097, internal: 9197, controller: 9297 },
         { clients: 9098, internal: 9198, controller: 9298 },
+        { clients: 9099, internal: 9199, controller: 9299 },
       ],
     });
   });

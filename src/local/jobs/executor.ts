@@ -43,16 +43,24 @@ export type ExecutorOptions = {
   log: Log;
 };
 
-export type Executor = { execute(order: Order): Execution; /** Hides this value in the output of the task that read it. */ onSecretRead(subject: string, value: string): void };
+export type Executor = {
+  execute(order: Order): Execution;
+  /** Hides this value in the output of the task that read it. */
+  onSecretRead(subject: string, value: string): void;
+  /** Spark died, and every session with it: ends what is at work, as a notebook dies with its driver. */
+  loseSpark(): void;
+};
 
 const tokenSeconds = 14 * 24 * 3600;
 /** Time for a task to stop its queries and release its session before its processes are killed. */
 const stopMs = 15_000;
 const killMs = 2000;
+const SPARK_LOST = 'Spark ended while the task was at work (see spark.log.1)';
 
 /** Runs tasks as Python processes on Spark Connect, each with its family under guard.py: none outlives the platform. */
 export function createExecutor(options: ExecutorOptions): Executor {
   const redactions = new Map<string, Redaction>();
+  const atWork = new Set<() => void>();
 
   function execute(order: Order): Execution {
     const file = options.fileOf(order.path);
@@ -63,10 +71,18 @@ export function createExecutor(options: ExecutorOptions): Executor {
     const sessionId = randomUUID();
     const over = new AbortController();
     const child = spawn(options.python, ['-I', '-S', runtimeFile('guard.py')], { stdio: Array(6).fill('pipe'), detached: true });
-    const ended = attend(child, order, redaction, options).then(async ({ released, ...ending }) => {
+    let lost = false;
+    const lose = () => {
+      lost = true;
+      guard.end();
+    };
+    atWork.add(lose);
+    const ended = attend(child, order, redaction, options).then(async ({ released, by, ...ending }) => {
       over.abort();
+      atWork.delete(lose);
       redactions.delete(subject);
-      if (!released) await options.releaseSession(sessionId).catch((error: unknown) => options.log(`Spark session of ${subject}: ${messageOf(error)}`));
+      if (lost && by === 'process') ending.error = SPARK_LOST;
+      if (!released && !lost) await options.releaseSession(sessionId).catch((error: unknown) => options.log(`Spark session of ${subject}: ${messageOf(error)}`));
       return ending;
     });
     const [control, guard] = [child.stdin as Writable, child.stdio[3] as Writable];
@@ -90,7 +106,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     return { ended, stop };
   }
 
-  return { execute, onSecretRead: (subject, value) => redactions.get(subject)?.add(value) };
+  return { execute, onSecretRead: (subject, value) => redactions.get(subject)?.add(value), loseSpark: () => atWork.forEach((lose) => lose()) };
 }
 
 function guardSpecification(options: ExecutorOptions, file: string, sessionId: string, token: string) {
@@ -118,7 +134,7 @@ function taskSpecification({ workspaceRoot, volumesDir, librariesDir }: Executor
   return { kind, path, file, root: workspaceRoot, volumes: volumesDir, parameters: named, arguments: listed, values, librariesDir, libraries };
 }
 
-async function attend(child: ChildProcess, order: Order, redaction: Redaction, options: ExecutorOptions): Promise<Ending & { released: boolean }> {
+async function attend(child: ChildProcess, order: Order, redaction: Redaction, options: ExecutorOptions): Promise<Ending & { released: boolean; by: 'task' | 'process' }> {
   let ending: Ending | undefined;
   let released = false;
   const logFile = options.logFile(order.attempt.run_id);
@@ -137,7 +153,7 @@ async function attend(child: ChildProcess, order: Order, redaction: Redaction, o
   (child.stdio[4] as Readable).resume();
   const [code] = await once(child, 'close').catch((error: unknown) => [messageOf(error)]);
   const how = typeof code === 'number' && code > 128 ? `was killed by signal ${code - 128}` : `ended with exit code ${code}`;
-  return { ...(ending ?? { result: 'FAILED', error: `The Python process ${how} before the task was done` }), released };
+  return ending === undefined ? { result: 'FAILED', error: `The Python process ${how} before the task was done`, by: 'process', released } : { ...ending, by: 'task', released };
 }
 
 function endingOf(event: Ending, redaction: Redaction): Ending {

@@ -22,6 +22,8 @@ export type SparkOptions = {
   archive?: { make: string } | { use: string };
   log: Log;
   signal?: AbortSignal;
+  /** Called at each death, before it is started again. */
+  onDeath?(): void;
 };
 
 export type Spark = Supervised & { door: SparkDoor };
@@ -39,6 +41,7 @@ export async function startSpark(options: SparkOptions): Promise<Spark> {
     logFile,
     log: options.log,
     signal: options.signal,
+    onDeath: options.onDeath,
     start: (signal) =>
       startServer({
         name: 'Spark Connect',

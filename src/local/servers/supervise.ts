@@ -11,6 +11,8 @@ export type SuperviseOptions = {
   /** Starts it once, ready on return. */
   start: (signal: AbortSignal | undefined) => Promise<Started>;
   signal?: AbortSignal;
+  /** Called at each death, before it is started again. */
+  onDeath?(): void;
 };
 
 /** A server that is started again when it dies. */
@@ -38,6 +40,7 @@ export async function supervise(options: SuperviseOptions): Promise<Supervised> 
     for (;;) {
       const exit = await current.exited;
       if (stopping.signal.aborted) return;
+      options.onDeath?.();
       // What was asked for is no death.
       let failure = exit.asked ? undefined : await deathOf(current, exit.code, options.logFile);
       for (let back = false; !back; ) {

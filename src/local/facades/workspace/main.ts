@@ -47,14 +47,14 @@ export type WorkspaceOptions = {
 export const workspaceId = '1000000000000000';
 
 /** The Databricks REST façade: files, secrets, jobs and runs, account; everything else answers 501. */
-export async function createWorkspace(options: WorkspaceOptions): Promise<Facade> {
+export async function createWorkspace(options: WorkspaceOptions): Promise<Facade & { loseSpark(): void }> {
   const { stateDir, baseUrl, userName, log, clock = systemClock } = options;
   const volumesDir = options.volumesDir ?? join(stateDir, 'volumes');
   const auth = createAuth({ ...options, workspaceId });
   const files = await openFiles(stateDir, userName);
   const volumes = await volumeRoutes(volumesDir);
   const account = accountRoutes({ ...options, workspaceId });
-  const { execute, onSecretRead } = createExecutor({
+  const { execute, onSecretRead, loseSpark } = createExecutor({
     ...options, volumesDir, librariesDir: options.librariesDir ?? join(stateDir, 'libraries'), fileOf: files.fileOf, workspaceRoot: join(stateDir, 'workspace'), logFile: taskLogs(stateDir), mint: auth.mint,
   });
   const engine = openJobEngine({ ...options, clock, execute, slots: options.slots ?? 4, place: { workspaceId, baseUrl } });
@@ -69,5 +69,5 @@ export async function createWorkspace(options: WorkspaceOptions): Promise<Facade
   for (const part of [files.app, volumes, account.app, secretRoutes(stateDir, onSecretRead, clock.now)]) app.route('/', part as Hono);
   for (const base of ['/api/2.1/jobs', '/api/2.2/jobs']) app.route('/', jobRoutes(base, engine, grants)).route('/', runRoutes(base, engine, baseUrl));
   app.all('*', notPartOfThePlatform);
-  return { app, stop: engine.stop };
+  return { app, loseSpark, stop: engine.stop };
 }

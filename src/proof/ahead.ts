@@ -1,0 +1,59 @@
+/** Goes on taking from a source while whoever asked is busy with something else; holds at most `most` items that nobody has asked for yet. */
+export async function* ahead<T>(source: AsyncGenerator<T, void, undefined>, most: number): AsyncGenerator<T, void, undefined> {
+  const held: T[] = [];
+  const state = { wake: (): void => undefined, isOver: false, isClosed: false };
+  // Only one side ever waits: there is nothing to be had, or no room for more.
+  const woken = (): Promise<void> => new Promise((resolve) => (state.wake = resolve));
+  const taking = (async (): Promise<void> => {
+    try {
+      for await (const item of source) {
+        held.push(item);
+        state.wake();
+        while (held.length >= most && !state.isClosed) await woken();
+        if (state.isClosed) return;
+      }
+    } finally {
+      state.isOver = true;
+      state.wake();
+    }
+  })();
+  taking.catch(() => undefined);
+  try {
+    for (;;) {
+      while (held.length === 0 && !state.isOver) await woken();
+      if (held.length === 0) break;
+      const all = held.splice(0);
+      state.wake();
+      yield* all;
+    }
+    await taking;
+  } finally {
+    state.isClosed = true;
+    state.wake();
+    await taking.catch(() => undefined);
+  }
+}
+
+export type Place = { topic: string; partition: number };
+
+/** One result over many partitions, handed out partition by partition, in the result's order. */
+export type ByPartition<T> = { of(place: Place): AsyncGenerator<T, void, void>; close(): Promise<void> };
+
+/** `placeOf` says which partition an item is of; whoever asks for a partition has taken all that comes before it. */
+export function byPartition<T>(source: AsyncGenerator<T, void, undefined>, placeOf: (item: T) => Place): ByPartition<T> {
+  let next: IteratorResult<T, void> | undefined;
+  return {
+    async *of({ topic, partition }) {
+      for (;;) {
+        next ??= await source.next();
+        if (next.done) return;
+        const place = placeOf(next.value);
+        if (place.topic !== topic || place.partition !== partition) return;
+        const { value } = next;
+        next = undefined;
+        yield value;
+      }
+    },
+    close: async () => void (await source.return()),
+  };
+}
