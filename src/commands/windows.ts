@@ -1,10 +1,12 @@
 import type { Block, Command, Context } from '../command.ts';
-import { agreed } from '../deployment/agree.ts';
+import { agreed, mustHaveTerminal } from '../deployment/agree.ts';
 import { EXIT, Failure } from '../errors.ts';
 import { periodOf } from '../proof/period.ts';
 import { rebuildWindows, type Compared, type Rebuilt } from '../windows/rebuild.ts';
 
 type Options = { action: string; window?: string; from?: string; to?: string; rollback?: boolean; dryRun?: boolean; yes?: boolean; forceLock?: boolean; timeout?: number };
+
+const QUESTION = 'Windows that are published would be swapped for others.';
 
 /** `streamgauge windows rebuild`: other windows in place of those that are published, table and index at once; and back. */
 export const windows: Command<Options, Rebuilt> = {
@@ -32,7 +34,7 @@ export const windows: Command<Options, Rebuilt> = {
     if (action !== 'rebuild') throw new Failure({ code: 'USAGE', kind: 'usage', message: `windows cannot be told to ${JSON.stringify(action)}`, hint: 'Use `streamgauge windows rebuild`.' });
     const minutes = window === undefined ? pipeline.window_minutes : minutesOf(window);
     const period = periodOf(minutes, { from, to }, 'windows rebuild');
-    return rebuildWindows(context, { minutes, ...period, rollback, dryRun, forceLock, deadlineMs: timeout * 1000, agree: (compared) => agree(context, compared, yes) });
+    return rebuildWindows(context, { minutes, ...period, rollback, dryRun, forceLock, deadlineMs: timeout * 1000, canAgree: () => yes || mustHaveTerminal(context, QUESTION, 'windows rebuild'), agree: (compared) => agree(context, compared, yes) });
   },
   render,
   exitCode: ({ dryRun, compared }) => (dryRun && compared !== null && differing(compared) > 0 ? EXIT.checkFailed : EXIT.ok),

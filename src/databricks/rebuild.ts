@@ -12,8 +12,11 @@ import type { Tables } from './tables.ts';
 const LENGTH = 'streamgauge.window_minutes';
 const REBUILD = 'streamgauge.rebuild';
 
-/** What is swapped in: all that whoever finishes it after a crash must know. Versions are those that the tables had before. */
-export type Swap = Readonly<{ minutes: number; minutesBefore: number; /** The index that takes the place of the one before; null where nothing was ever exported. */ index: string | null; raw: number; windows: number; lateRecords: number }>;
+/**
+ * What is swapped in: all that whoever finishes it after a crash must know. Versions are those that the tables had before. Until it is `decided`
+ * nothing is written, and a run that began before the mark may still publish: then it is taken back, not finished.
+ */
+export type Swap = Readonly<{ decided: boolean; minutes: number; minutesBefore: number; /** The index that takes the place of the one before; null where nothing was ever exported. */ index: string | null; raw: number; windows: number; lateRecords: number }>;
 
 /** Versions of the tables that `windows_rebuilt` has taken in. */
 type Base = { raw: number; windows: number };
@@ -52,15 +55,23 @@ export async function swapOf(sql: Sql, tables: Tables, index: string | null): Pr
   const { base, minutes } = await rebuiltFrom(sql, tables);
   const [raw, windows, lateRecords] = [await versionOf(sql, tables.raw), await versionOf(sql, tables.windows), await versionOf(sql, tables.lateRecords)];
   if (raw !== base.raw || windows !== base.windows) return undefined;
-  return { minutes, minutesBefore: (await windowMinutesOf(sql, tables.windows)) ?? minutes, index, raw, windows, lateRecords };
+  return { decided: false, minutes, minutesBefore: (await windowMinutesOf(sql, tables.windows)) ?? minutes, index, raw, windows, lateRecords };
 }
 
-/** Marks the swap as under way; false, and nothing is marked, where somebody wrote meanwhile. */
-export async function beginSwap(sql: Sql, tables: Tables, swap: Swap): Promise<boolean> {
-  await done(sql, `ALTER TABLE ${tables.windows} SET TBLPROPERTIES ('${REBUILD}' = '${JSON.stringify(swap)}')`);
-  if ((await versionOf(sql, tables.windows)) === swap.windows + 1 && (await versionOf(sql, tables.raw)) === swap.raw) return true;
+/**
+ * Marks the swap as under way, and decides it where nobody wrote meanwhile and `isQuiet` says that no run is under way: one that begins later sees
+ * the mark and publishes nothing. Undefined, and nothing is marked, otherwise.
+ */
+export async function decideSwap(sql: Sql, tables: Tables, swap: Swap, isQuiet: () => Promise<boolean>): Promise<Swap | undefined> {
+  const mark = (value: Swap): Promise<void> => done(sql, `ALTER TABLE ${tables.windows} SET TBLPROPERTIES ('${REBUILD}' = '${JSON.stringify(value)}')`);
+  await mark(swap);
+  if ((await isQuiet()) && (await versionOf(sql, tables.windows)) === swap.windows + 1 && (await versionOf(sql, tables.raw)) === swap.raw) {
+    const decided = { ...swap, decided: true };
+    await mark(decided);
+    return decided;
+  }
   await abandonSwap(sql, tables);
-  return false;
+  return undefined;
 }
 
 export async function abandonSwap(sql: Sql, tables: Tables): Promise<void> {

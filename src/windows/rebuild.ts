@@ -5,7 +5,7 @@ import { findTables } from '../databricks/data.ts';
 import { deployedJob } from '../databricks/deploy.ts';
 import { takeDeployLock } from '../databricks/lock.ts';
 import { runNotebook } from '../databricks/notebook.ts';
-import { swapUnderWay, windowMinutesOf } from '../databricks/rebuild.ts';
+import { abandonSwap, swapUnderWay, windowMinutesOf } from '../databricks/rebuild.ts';
 import { me } from '../databricks/rest.ts';
 import { openSql, type Sql } from '../databricks/sql.ts';
 import { tableNames, type Tables } from '../databricks/tables.ts';
@@ -25,6 +25,8 @@ export type RebuildOptions = {
   forceLock: boolean;
   /** For each run of a job, and for runs of the main job to end. */
   deadlineMs: number;
+  /** Throws where a swap would have to be agreed to and nobody can be asked: before hours of work, not after them. */
+  canAgree(): void;
   /** Asked before the swap, with the comparison; throws where it shall not be. */
   agree(compared: Compared): Promise<void>;
 };
@@ -79,12 +81,14 @@ async function underLock(context: Context, parties: Parties, options: RebuildOpt
   const result = (did: Rebuilt['did'], minutes: number, more: Partial<Rebuilt> = {}): Rebuilt => ({ did, swapped: false, dryRun: options.dryRun, minutes, compared: null, index: null, seconds: (performance.now() - startedAt) / 1000, ...more });
   if (!(await findTables(config, signal)).includes(tables.windows)) throw noWindows(config.target);
   const left = await swapUnderWay(sql, tables);
-  if (left !== undefined) {
+  if (left?.decided === false) await abandonSwap(sql, tables);
+  if (left?.decided === true) {
     if (options.dryRun) throw new Failure({ code: 'SWAP_UNDER_WAY', kind: 'checkFailed', message: 'a rebuild was interrupted while it swapped', hint: `Finish it first: streamgauge windows rebuild -t ${config.target}` });
     progress.note(`finishing the rebuild to windows of ${left.minutes} minutes that was interrupted while it swapped`);
     await finishSwap(context, parties, left);
     if (!options.rollback) return result('finish', left.minutes, { swapped: true, index: left.index });
   }
+  if (!options.dryRun) options.canAgree();
   const did = options.rollback ? 'rollback' : 'rebuild';
   const compared = await computed(context, parties, options);
   const { minutes } = compared;

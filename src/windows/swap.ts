@@ -1,5 +1,5 @@
 import type { Context } from '../command.ts';
-import { abandonSwap, beginSwap, endSwap, setWindowMinutes, swapOf, swapTables, type Swap } from '../databricks/rebuild.ts';
+import { decideSwap, endSwap, setWindowMinutes, swapOf, swapTables, type Swap } from '../databricks/rebuild.ts';
 import { activeRuns } from '../databricks/runs.ts';
 import { readCursor } from '../elasticsearch/cursor.ts';
 import { pointTo, type Generation } from '../elasticsearch/generations.ts';
@@ -11,20 +11,15 @@ import type { Parties } from './rebuild.ts';
 /** Each round takes in what came while the round before it ran: from the second on there is little. */
 const ROUNDS = 10;
 
-/**
- * Swaps once what was rebuilt holds all that there is and no run of the main job is under way. The mark on the table comes first, the look for runs
- * after it: a run that began before the mark is seen, one that begins after it sees the mark and publishes nothing.
- */
+/** Swaps once what was rebuilt holds all that there is and no run of the main job is under way. */
 export async function swapWhenCurrent(context: Context, parties: Parties, generation: Generation | undefined, deadlineMs: number): Promise<void> {
   const { sql, tables } = parties;
   for (let round = 1; round <= ROUNDS; round += 1) {
     if (generation !== undefined) await fill(context, parties, generation);
     await whenIdle(context, parties, deadlineMs);
     const swap = await swapOf(sql, tables, generation?.index ?? null);
-    if (swap !== undefined && (await beginSwap(sql, tables, swap))) {
-      if ((await activeRuns(parties.workspace, parties.jobId)).length === 0) return finishSwap(context, parties, swap);
-      await abandonSwap(sql, tables);
-    }
+    const decided = swap && (await decideSwap(sql, tables, swap, async () => (await activeRuns(parties.workspace, parties.jobId)).length === 0));
+    if (decided !== undefined) return finishSwap(context, parties, decided);
     context.progress.stage('take in what came meanwhile');
     await parties.compute({ action: 'catch_up' });
   }
