@@ -43,7 +43,7 @@ describe('windows rebuild', () => {
   }
 
   beforeAll(async () => {
-    project = createProject('rebuild', { partitions: 2, allowed_lateness_minutes: 0, shard_size: 10, backup_uri: `file:${folder}/copy`, windows_uri: 'viewfs://tests/windows' });
+    project = createProject('rebuild', { partitions: 2, allowed_lateness_minutes: 0, shard_size: 20, backup_uri: `file:${folder}/copy`, windows_uri: 'viewfs://tests/windows' });
     // Another file system of Hadoop's than the local one: mounted onto the local one, reached by its own scheme.
     for (const name of ['backup', 'windows']) {
       const notebook = join(project.folder, 'notebooks', `${name}.py`);
@@ -53,7 +53,7 @@ describe('windows rebuild', () => {
     config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
     elasticsearch = await openElasticsearch(config);
     await project.json(['provision']);
-    await project.json(['produce', '--records', '1500', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T12:00:00Z', '--seed', '5', '--keys', '2', '--bad-ratio', '0.01']);
+    await project.json(['produce', '--records', '800', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T12:00:00Z', '--seed', '5', '--keys', '2', '--bad-ratio', '0.01']);
     await produce(at(NOON, 1), at(NOON + 6 * MINUTE, 2));
     await project.json(['deploy', '--var', 'late_policy=hold']);
     await project.json(['run']);
@@ -158,7 +158,7 @@ describe('windows rebuild', () => {
   it('a drill through another file system compares the windows with held records, too', async () => {
     const other = ['--var', 'backup_uri=viewfs://tests/other'];
     const { backup } = await project.json(['backup', ...other]);
-    expect(backup.written).toBeGreaterThan(100);
+    expect(backup.written).toBeGreaterThan(20);
     const { drilled } = await project.json(['backup', 'drill', ...other]);
     expect(drilled).toMatchObject({ ok: true, compared: { different_records: 0, windows: { different: 0, held: 1 } } });
     expect(drilled.compared.windows.equal).toBeGreaterThan(100);
