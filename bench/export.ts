@@ -3,7 +3,8 @@ import { bulkIndex } from '../src/elasticsearch/bulk.ts';
 import { openElasticsearch, type Elasticsearch } from '../src/elasticsearch/connect.ts';
 import { bulkDocument, type WindowRow } from '../src/elasticsearch/document.ts';
 import { documentCount } from '../src/elasticsearch/read.ts';
-import { deleteIndices, deleteTemplate, ensureTemplate } from '../src/elasticsearch/template.ts';
+import { deleteIndex } from '../src/elasticsearch/generations.ts';
+import { deleteTemplate, ensureTemplate } from '../src/elasticsearch/template.ts';
 import { median, perSecond, type Measured, type Setting } from './setting.ts';
 
 const DOCUMENTS = 100_000;
@@ -40,7 +41,7 @@ export async function run({ root, log }: Setting): Promise<Measured[]> {
 }
 
 async function clear(elasticsearch: Elasticsearch): Promise<void> {
-  await deleteIndices(elasticsearch, INDEX);
+  await deleteIndex(elasticsearch, INDEX);
   await deleteTemplate(elasticsearch, INDEX);
 }
 

@@ -12,13 +12,14 @@ from pyspark import cloudpickle
 from pyspark.errors import PySparkException
 
 import pipeline
-from pipeline import backup, restore, tables
+from pipeline import backup, manifest, restore, tables
 
 # Functions of mapInPandas run in Spark's own Python worker, which does not see this folder: the module travels by value.
 cloudpickle.register_pickle_by_value(pipeline)
 
 for name, default in {
     "action": "backup",
+    "report_conflict": "",
     "backup_uri": "",
     "catalog": "main",
     "schema": "streamgauge",
@@ -66,12 +67,21 @@ names = tables.names(setting("catalog"), setting("schema"))
 def do_backup():
     tables.create(spark, names, int(setting("window_minutes")))
     try:
-        return {"skipped": False, "uri": uri, **backup.run(spark, names, uri)}
-    except backup.BackupConflict:
+        done = {"skipped": False, "uri": uri, **backup.run(spark, names, uri)}
+    except backup.BackupConflict as conflict:
+        # The verb says it with an exit code of its own; the job's task ends red.
+        if setting("report_conflict") == "true":
+            return {"skipped": False, "uri": uri, "conflict": str(conflict)}
         raise
     except Exception as error:
         # Spark's message begins with its own affairs; why a disk or store refused stands at its end.
         raise RuntimeError(f"the backup to {uri} stopped: {backup.reason(error)}. What was written stays; the next run goes on from there.") from error
+    try:
+        manifest.compact(spark, uri, lambda path: dbutils.fs.rm(path, True))
+    except Exception as error:
+        # Nothing but speed depends on it, and another run may be at it.
+        print(f"backup: the manifest stays in as many folders as it has: {backup.reason(error)}")
+    return done
 
 
 def do_verify():

@@ -42,7 +42,7 @@ rules = windows.Rules(
     setting("late_policy"),
     caught_up if caught_up > 0 else None,
 )
-windows.check_length(spark, names, rules)
+windows.check(spark, names, rules)
 before = spark.sql(f"SELECT coalesce(max(sequence), 0) AS sequence FROM {names.windows}").first().sequence
 
 # COMMAND ----------
@@ -75,6 +75,6 @@ print(f"windows: {changed.written} written, of which {changed.revised} are revis
 
 days = None
 if setting("windows_uri") != "":
-    days = files.write(spark, names, setting("windows_uri"))
+    days = files.write(spark, names, setting("windows_uri"), lambda day: dbutils.fs.rm(day, True))
     print(f"windows: {days} days written to {setting('windows_uri')}")
 dbutils.notebook.exit(json.dumps({"written": changed.written, "revised": changed.revised, "days": days}))

@@ -21,6 +21,7 @@ export const VERBS: Record<string, () => Promise<Command>> = {
   import: async () => (await import('./commands/import.ts')).importThing as unknown as Command,
   run: async () => (await import('./commands/run.ts')).run as unknown as Command,
   export: async () => (await import('./commands/export.ts')).exportWindows as unknown as Command,
+  windows: async () => (await import('./commands/windows.ts')).windows as unknown as Command,
   query: async () => (await import('./commands/query.ts')).query as unknown as Command,
   status: async () => (await import('./commands/status.ts')).status as unknown as Command,
   backup: async () => (await import('./commands/backup.ts')).backup as unknown as Command,

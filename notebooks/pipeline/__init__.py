@@ -8,9 +8,12 @@
     merkle      one digest over a list of others
     objects     one shard as an object of the backup, written and read
     backup      which shards go to the backup
+    manifest    what the backup says that it holds
     restore     is the backup whole, and its records back into a table
     drill       do restored records give the windows that are published
     reading     files that may not be there yet
     files       windows as Parquet on any filesystem
+    rebuild     windows computed anew beside those that are published
+    compared    what is published beside what was computed anew
     windows     which windows closed, what they hold, and how they are published
 """

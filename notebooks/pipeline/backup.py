@@ -1,20 +1,18 @@
 """The second copy: sealed shards as objects on any filesystem that Spark can write. Delta is the first.
 
     <uri>/shards/topic=T/partition=P/shard=N/part-....gz    one object a shard (see objects.py)
-    <uri>/manifest/run=R/part-....gz                        what each run added, one JSON line an object
+    <uri>/manifest/run=R/part-....gz                        what each run added, one JSON line an object (see manifest.py)
 
 A run's manifest is written after its objects. An object without a line is what a run left that did not end: it is adopted where it
 holds what it should, and never overwritten where it does not. Everything goes through Spark's own readers and writers.
 """
 
 import re
-import time
-import uuid
 from itertools import chain, islice
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import objects
+from pipeline import manifest, objects
 from pipeline.reading import if_there
 from pipeline.tables import Tables
 
@@ -23,12 +21,6 @@ ROUND = 20_000
 # Up to so many shards are looked for one by one; above, listing everything is faster.
 _LOOKED_FOR = 500
 _NAMED = 20
-
-ENTRY = (
-    "topic STRING, partition INT, shard BIGINT, first_offset BIGINT, last_offset BIGINT, records BIGINT, sha256 STRING, "
-    "gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>>, content_sha256 STRING, first_timestamp BIGINT, last_timestamp BIGINT"
-)
-
 
 _KEY = "topic STRING, partition INT, shard BIGINT"
 _OF_OBJECT = ("content_sha256", "first_timestamp", "last_timestamp")
@@ -41,7 +33,7 @@ class BackupConflict(Exception):
 def run(spark: SparkSession, tables: Tables, uri: str) -> dict:
     """Brings every sealed shard to the backup that is not there yet, in rounds; returns counts. Running it again changes nothing."""
     uri = uri.rstrip("/")
-    entries(spark, uri).createOrReplaceTempView("backed_up")
+    manifest.entries(spark, uri).createOrReplaceTempView("backed_up")
     # Read once, what disagrees first: it must stop the run before anything is written.
     left = spark.sql(f"""
         SELECT s.topic, s.partition, s.shard, s.first_offset, s.last_offset, s.records, s.sha256, s.gaps, b.sha256 AS other
@@ -56,12 +48,6 @@ def run(spark: SparkSession, tables: Tables, uri: str) -> dict:
         written, adopted, records = written + done["written"], adopted + done["adopted"], records + sum(row.records for row in group)
         print(f"backup: {written} shards written, {adopted} were there")
     return {"written": written, "adopted": adopted, "records": records}
-
-
-def entries(spark: SparkSession, uri: str) -> DataFrame:
-    """What the manifest says: one row an object. Two runs side by side may both have listed it, with the same content."""
-    listed = if_there(lambda: spark.read.schema(ENTRY).option("mode", "FAILFAST").option("recursiveFileLookup", "true").json(f"{uri}/manifest"))
-    return spark.createDataFrame([], ENTRY) if listed is None else listed.dropDuplicates(["topic", "partition", "shard", "sha256", "content_sha256"])
 
 
 def stored(spark: SparkSession, uri: str, path: str = "") -> DataFrame | None:
@@ -124,8 +110,7 @@ def _bring(spark: SparkSession, tables: Tables, uri: str, group: list) -> dict:
          .write.mode("overwrite").option("partitionOverwriteMode", "dynamic").option("compression", "gzip")
          .partitionBy("topic", "partition", "shard").text(f"{uri}/shards"))
     lines = [(*_key(row), row.first_offset, row.last_offset, row.records, row.sha256, row.gaps, *(found[_key(row)][name] for name in _OF_OBJECT)) for row in group]
-    name = f"run={time.time_ns() // 1_000_000}-{uuid.uuid4().hex[:8]}"
-    spark.createDataFrame(lines, ENTRY).coalesce(1).write.mode("error").option("compression", "gzip").json(f"{uri}/manifest/{name}")
+    manifest.add(spark, uri, lines)
     return {"written": len(new), "adopted": len(group) - len(new)}
 
 

@@ -1,13 +1,16 @@
 """Windows as Parquet on any filesystem that Spark can write: <uri>/day=2026-01-05/part-....parquet, days in UTC."""
 
+from collections.abc import Callable
+
 from pyspark.sql import SparkSession
 
 from pipeline.reading import if_there
 from pipeline.tables import Tables
 
 
-def write(spark: SparkSession, tables: Tables, uri: str) -> int:
-    """Writes every day whose files do not hold what `windows` holds, and returns how many. A day is replaced whole.
+def write(spark: SparkSession, tables: Tables, uri: str, remove: Callable[[str], object]) -> int:
+    """Writes every day whose files do not hold what `windows` holds, and returns how many. A day is replaced whole; one that has no windows any
+    more (longer ones took their place) is removed.
 
     What the files hold is read from the files: a run that died between the table and the files, or between two days, is made good
     by the next one, whoever runs it.
@@ -22,7 +25,10 @@ def write(spark: SparkSession, tables: Tables, uri: str) -> int:
         (spark.sql(f"""SELECT *, to_date(window_start) AS day FROM {tables.windows}
                        WHERE window_start >= TIMESTAMP '{days[0]} 00:00:00Z' AND window_start < {last} AND to_date(window_start) IN ({listed})""")
          .repartition("day").write.mode("overwrite").option("partitionOverwriteMode", "dynamic").partitionBy("day").parquet(uri))
-    return len(days)
+    gone = sorted(held.keys() - {row.day for row in wanted})
+    for day in gone:
+        remove(f"{uri}/day={day}")
+    return len(days) + len(gone)
 
 
 def _held(spark: SparkSession, uri: str) -> list:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
 
-from pipeline import backup, events, merkle, objects, shards
+from pipeline import backup, events, manifest, merkle, objects, shards
 from pipeline.tables import Tables, raw_columns
 
 _NAMED = 100
@@ -45,7 +45,7 @@ def bound(text: str) -> Bound | None:
 def verify(spark: SparkSession, tables: Tables, uri: str) -> dict:
     """Every object against the manifest, and the manifest against the ledger; `problems` names shard and record, the first hundred."""
     uri = uri.rstrip("/")
-    backup.entries(spark, uri).createOrReplaceTempView("backed_up")
+    manifest.entries(spark, uri).createOrReplaceTempView("backed_up")
     _examined(spark, uri).createOrReplaceTempView("examined")
     check = _Check()
     for row in spark.sql("""
@@ -134,7 +134,7 @@ class Wanted:
 def restore(spark: SparkSession, uri: str, table: str, wanted: Wanted) -> dict:
     """Inserts the records of the range that `table` (quoted name; made where it is not there) lacks; raises before that where the backup is not whole."""
     uri = uri.rstrip("/")
-    entries = backup.entries(spark, uri).where(_in(wanted.topics)).where(_overlaps(wanted))
+    entries = manifest.entries(spark, uri).where(_in(wanted.topics)).where(_overlaps(wanted))
     listed = entries.collect()
     if not listed:
         raise RestoreRefused(f"the backup {uri} holds no record of {', '.join(wanted.topics)} in this range")

@@ -1,9 +1,13 @@
 """Names and definitions of the Delta tables. One row of `raw` is one Kafka record; everything else is derived from it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
+
+# Properties of `windows`: the length of its windows in minutes; and what is swapped in, while that lasts (src/databricks/rebuild.ts sets it).
+LENGTH = "streamgauge.window_minutes"
+REBUILD = "streamgauge.rebuild"
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
@@ -36,6 +40,16 @@ def table(catalog: str, schema: str, name: str) -> str:
     return f"{names(catalog, schema).schema}.`{name}`"
 
 
+def beside(tables: Tables, suffix: str) -> Tables:
+    """The same pipeline with `windows` and `late_records` of another name, e.g. `windows_rebuilt`."""
+    return replace(tables, **{table: f"{tables.schema}.`{table}_{suffix}`" for table in ("windows", "late_records")})
+
+
+def properties(spark: SparkSession, name: str) -> dict[str, str]:
+    """The properties of a table (quoted name)."""
+    return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
+
+
 def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
     """Creates what is missing; changes nothing that exists."""
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS {tables.schema}")
@@ -46,7 +60,7 @@ def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
         spark.sql(f"ALTER TABLE {tables.shards} ADD COLUMNS (gaps ARRAY<STRUCT<first_offset: BIGINT, last_offset: BIGINT>>)")
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {tables.windows} ({_WINDOWS}) USING DELTA CLUSTER BY (topic, window_start) "
-        f"TBLPROPERTIES ('streamgauge.window_minutes' = '{window_minutes}')"
+        f"TBLPROPERTIES ('{LENGTH}' = '{window_minutes}')"
     )
     spark.sql(f"CREATE TABLE IF NOT EXISTS {tables.late_records} ({_LATE_RECORDS}) USING DELTA")
     if not spark.catalog.tableExists(tables.quarantine.replace("`", "")):
@@ -54,6 +68,12 @@ def create(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
             f"CREATE VIEW IF NOT EXISTS {tables.quarantine} AS SELECT topic, partition, offset, error AS reason, broker_timestamp, "
             f"record_key, payload, decode(payload, 'UTF-8') AS payload_text FROM {tables.raw} WHERE error IS NOT NULL"
         )
+
+
+def create_derived(spark: SparkSession, tables: Tables, window_minutes: int) -> None:
+    """Creates `windows` and `late_records` empty, in place of any that are there."""
+    spark.sql(f"CREATE OR REPLACE TABLE {tables.windows} ({_WINDOWS}) USING DELTA CLUSTER BY (topic, window_start) TBLPROPERTIES ('{LENGTH}' = '{window_minutes}')")
+    spark.sql(f"CREATE OR REPLACE TABLE {tables.late_records} ({_LATE_RECORDS}) USING DELTA")
 
 
 def raw_columns() -> str:

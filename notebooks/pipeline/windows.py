@@ -4,22 +4,26 @@ A window is a pure function of `raw`: whatever makes it be computed, it is compu
 it only where the outcome differs. So a replayed batch changes nothing, and every good record counts exactly once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import statistics
-from pipeline.tables import Tables
+from pipeline.tables import LENGTH, REBUILD, Tables, properties
 
 
 @dataclass(frozen=True)
 class Rules:
-    """`caught_up`: when ingest last read the broker to its end, epoch microseconds; from then on the clock closes windows, too."""
+    """`caught_up`: when ingest last read the broker to its end, epoch microseconds; from then on the clock closes windows, too.
+
+    `sequence_above`: what is written gets sequences above this one, and above all that the table has.
+    """
 
     window_minutes: int
     allowed_lateness_minutes: int
     late_policy: str
-    caught_up: int | None
+    caught_up: int | None = None
+    sequence_above: int = 0
 
     @property
     def micros(self) -> int:
@@ -46,29 +50,35 @@ class Bound:
     closed: int | None
 
 
-def check_length(spark: SparkSession, tables: Tables, rules: Rules) -> None:
-    """A table holds windows of one length; raises before anything is mixed."""
-    properties = {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES {tables.windows}").collect()}
-    length = properties.get("streamgauge.window_minutes", str(rules.window_minutes))
+def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
+    """A table holds windows of one length, and nobody publishes while it is swapped; raises before anything is mixed."""
+    found = properties(spark, tables.windows)
+    if REBUILD in found:
+        raise ValueError(
+            f"{tables.windows} is being swapped for one that was computed anew, so nothing is published now. "
+            "If nobody is at it any more: `streamgauge windows rebuild` finishes it, `streamgauge windows rebuild --rollback` takes it back."
+        )
+    length = found.get(LENGTH, str(rules.window_minutes))
     if length != str(rules.window_minutes):
         raise ValueError(
-            f"{tables.windows} holds windows of {length} minutes, the variable window_minutes says {rules.window_minutes}. "
-            f"Set it back to {length}, or give the new length a schema of its own."
+            f"{tables.windows} holds windows of {length} minutes, the variable window_minutes says {rules.window_minutes}. Compute them anew: "
+            f"`streamgauge windows rebuild --window {rules.window_minutes}m`; or set it back to {length}. Until then nothing is published, and nothing is lost."
         )
 
 
-def publish(spark: SparkSession, tables: Tables, rules: Rules, batch: DataFrame | None = None) -> None:
+def publish(spark: SparkSession, tables: Tables, rules: Rules, batch: DataFrame | None = None, closed: dict[str, int] | None = None) -> None:
     """Publishes every window that has closed since the last time, and those that the batch's late records change.
 
-    `batch` holds rows of `raw` that were not offered before; without it only newly closed windows are published.
+    `batch` holds rows of `raw` that were not offered before; without it only newly closed windows are published. `closed`, by topic:
+    up to where windows are known to be closed besides, epoch microseconds.
     """
-    bounds = _bounds(spark, tables, rules)
+    bounds = {topic: replace(bound, closed=_latest(bound.closed, (closed or {}).get(topic))) for topic, bound in bounds_of(spark, tables, rules).items()}
     if batch is not None and any(bound.published is not None for bound in bounds.values()) and _find_changed(batch, tables, rules, bounds):
         _publish_changed(spark, tables, rules, bounds)
     _publish_closed(spark, tables, rules, bounds)
 
 
-def _bounds(spark: SparkSession, tables: Tables, rules: Rules) -> dict[str, Bound]:
+def bounds_of(spark: SparkSession, tables: Tables, rules: Rules) -> dict[str, Bound]:
     """By topic. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
     published = {
         row.topic: row.published
@@ -78,7 +88,7 @@ def _bounds(spark: SparkSession, tables: Tables, rules: Rules) -> dict[str, Boun
         ).collect()
     }
     oldest = None if not published or None in published.values() else min(published.values())
-    newer = "true" if oldest is None else f"event_time >= {_literal(oldest)}"
+    newer = "true" if oldest is None else f"event_time >= {literal(oldest)}"
     newest = {
         row.topic: row.newest
         for row in spark.sql(f"SELECT topic, unix_micros(max(event_time)) AS newest FROM {tables.raw} WHERE error IS NULL AND {newer} GROUP BY topic").collect()
@@ -88,9 +98,12 @@ def _bounds(spark: SparkSession, tables: Tables, rules: Rules) -> dict[str, Boun
     bounds = {}
     for topic in published.keys() | newest.keys():
         watermark = None if newest.get(topic) is None else newest[topic] - lateness
-        known = [moment for moment in (published.get(topic), watermark, clock) if moment is not None]
-        bounds[topic] = Bound(published.get(topic), watermark, max(known, default=None))
+        bounds[topic] = Bound(published.get(topic), watermark, _latest(published.get(topic), watermark, clock))
     return bounds
+
+
+def _latest(*moments: int | None) -> int | None:
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> bool:
@@ -134,14 +147,12 @@ def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[s
 def _publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
     """Computes the changed windows again; one that differs becomes its next revision, with the next `sequence`."""
     spread = spark.sql(f"SELECT unix_micros(min(window_start)) AS first, unix_micros(max({rules.end('window_start')})) AS last FROM changed_windows").first()
-    rows = f"{_good_rows(tables, rules, f'event_time >= {_literal(spread.first)} AND event_time < {_literal(spread.last)}')} SEMI JOIN changed_windows USING (topic, key, window_start)"
+    rows = f"{_good_rows(tables, rules, f'event_time >= {literal(spread.first)} AND event_time < {literal(spread.last)}')} SEMI JOIN changed_windows USING (topic, key, window_start)"
     spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
-          SELECT n.*, {_last_sequence(spark, tables)} + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
+          SELECT n.*, {_last_sequence(spark, tables, rules)} + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
           FROM ({_computed(rules, rows, bounds)}) n LEFT JOIN {tables.windows} o USING (topic, key, window_start)
-          WHERE o.revision IS NULL OR NOT (o.count = n.count AND o.sum = n.sum AND o.min = n.min AND o.max = n.max
-                AND o.median = n.median AND o.stddev_samp <=> n.stddev_samp
-                AND to_json(o.last_offsets) = to_json(n.last_offsets) AND to_json(o.first_offsets) = to_json(n.first_offsets))
+          WHERE o.revision IS NULL OR NOT ({same("o", "n")})
         ) s
         ON t.topic = s.topic AND t.key = s.key AND t.window_start = s.window_start
         WHEN MATCHED THEN UPDATE SET count = s.count, sum = s.sum, mean = s.mean, median = s.median, stddev_samp = s.stddev_samp, min = s.min,
@@ -155,19 +166,31 @@ def _publish_closed(spark: SparkSession, tables: Tables, rules: Rules, bounds: d
     moving = {topic: bound for topic, bound in bounds.items() if bound.closed is not None and (bound.published is None or bound.closed > bound.published)}
     if not moving:
         return
-    first = None if any(bound.published is None for bound in moving.values()) else min(bound.published for bound in moving.values())
-    last = max(bound.closed for bound in moving.values())
-    where = f"event_time < {_literal(last)}" + ("" if first is None else f" AND event_time >= {_literal(first)}")
-    rows = f"""{_good_rows(tables, rules, where)} JOIN {_values(moving)} USING (topic)
-               WHERE (published IS NULL OR window_start >= published) AND {rules.end('window_start')} <= closed"""
     spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
-          SELECT *, {_last_sequence(spark, tables)} + row_number() OVER (ORDER BY window_start, topic, key) AS sequence
-          FROM ({_computed(rules, rows, moving)})
+          SELECT *, {_last_sequence(spark, tables, rules)} + row_number() OVER (ORDER BY window_start, topic, key) AS sequence
+          FROM ({closed_windows(tables, rules, moving)})
         ) s
         ON t.topic = s.topic AND t.key = s.key AND t.window_start = s.window_start
         WHEN NOT MATCHED THEN {_INSERT}
     """)
+
+
+def closed_windows(tables: Tables, rules: Rules, bounds: dict[str, Bound], first: int | None = None, last: int | None = None) -> str:
+    """SQL: every window that ends after `published` and not after `closed` of its topic, computed from `raw`: all of `windows` but revision
+    and sequence. `first` and `last` (epoch microseconds, starts of windows) limit it to those that start between them, the last exclusive."""
+    lowest = None if any(bound.published is None for bound in bounds.values()) else min(bound.published for bound in bounds.values())
+    after, before = _latest(first, lowest), min(moment for moment in (last, max(bound.closed for bound in bounds.values())) if moment is not None)
+    where = f"event_time < {literal(before)}" + ("" if after is None else f" AND event_time >= {literal(after)}")
+    rows = f"""{_good_rows(tables, rules, where)} JOIN {_values(bounds)} USING (topic)
+               WHERE (published IS NULL OR window_start >= published) AND {rules.end('window_start')} <= closed"""
+    return _computed(rules, rows, bounds)
+
+
+def same(one: str, other: str) -> str:
+    """SQL: do two windows (aliases) hold the same? Revision, sequence and what closed them do not count."""
+    equal = " AND ".join(f"{one}.{name} = {other}.{name}" for name in ("count", "sum", "min", "max", "median"))
+    return f"{equal} AND {one}.stddev_samp <=> {other}.stddev_samp AND " + " AND ".join(f"to_json({one}.{name}) = to_json({other}.{name})" for name in ("first_offsets", "last_offsets"))
 
 
 _INSERT = """INSERT (topic, key, window_start, window_end, count, sum, mean, median, stddev_samp, min, max, revision, closed_by, first_offsets, last_offsets, sequence)
@@ -191,13 +214,13 @@ def _computed(rules: Rules, rows: str, bounds: dict[str, Bound]) -> str:
 
 
 def _values(bounds: dict[str, Bound]) -> str:
-    rows = (f"('{topic}', {_literal(bound.published)}, {_literal(bound.watermark)}, {_literal(bound.closed)})" for topic, bound in bounds.items())
+    rows = (f"('{topic}', {literal(bound.published)}, {literal(bound.watermark)}, {literal(bound.closed)})" for topic, bound in bounds.items())
     return f"(SELECT * FROM VALUES {', '.join(rows)} AS bounds(topic, published, watermark, closed))"
 
 
-def _last_sequence(spark: SparkSession, tables: Tables) -> int:
-    return spark.sql(f"SELECT coalesce(max(sequence), 0) AS last FROM {tables.windows}").first().last
+def _last_sequence(spark: SparkSession, tables: Tables, rules: Rules) -> int:
+    return max(rules.sequence_above, spark.sql(f"SELECT coalesce(max(sequence), 0) AS last FROM {tables.windows}").first().last)
 
 
-def _literal(micros: int | None) -> str:
+def literal(micros: int | None) -> str:
     return "CAST(NULL AS TIMESTAMP)" if micros is None else f"timestamp_micros({micros})"

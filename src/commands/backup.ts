@@ -16,11 +16,12 @@ import { clientAccess } from '../msk/access.ts';
 import { usernameOf } from '../msk/logins.ts';
 
 type Options = { action?: string; timeout?: number };
-type Backup = { skipped: boolean; uri?: string; written?: number; adopted?: number; records?: number };
+type Backup = { skipped: boolean; uri?: string; written?: number; adopted?: number; records?: number; /** What disagrees with what was sealed or backed up before; nothing was overwritten. */ conflict?: string };
 type Compared = {
   records: number;
   different_records: number;
   first_different_record: string | null;
+  /** `held`, of all of them: windows with late records that were held back, compared without those. */
   windows: { equal: number; different: number; younger: number; pending: number; held: number };
   differences: { topic: string; key: string; window_start: string; fields: string }[];
   unprotected_records: number;
@@ -54,7 +55,9 @@ export const backup: Command<Options, Result> = {
     if (action === 'drill') return { did: 'drill', drilled: await drill(context, workspace, job) };
     context.progress.stage(action === 'run' ? 'backup' : action);
     if (action === 'verify') return { did: 'verify', verified: await verifyBackup(workspace, config, options) };
-    return { did: 'backup', backup: await job<Backup>('backup', 'backup', { backup_uri: config.pipeline.backup_uri }) };
+    const backup = await job<Backup>('backup', 'backup', { backup_uri: config.pipeline.backup_uri, report_conflict: 'true' });
+    if (backup.conflict !== undefined) throw new Failure({ code: 'BACKUP_CONFLICT', kind: 'checkFailed', message: backup.conflict, hint: `See every object that is not what it was: streamgauge backup verify -t ${config.target}` });
+    return { did: 'backup', backup };
   },
   render: (result) => (result.did === 'backup' ? renderBackup(result.backup) : result.did === 'verify' ? renderVerified(result.verified) : renderDrilled(result.drilled)),
   exitCode: (result) => ((result.did === 'verify' && result.verified.problem_count > 0) || (result.did === 'drill' && !result.drilled.ok) ? EXIT.checkFailed : EXIT.ok),
@@ -163,7 +166,8 @@ function renderDrilled({ ok, refused, compared, rtoSeconds, stages }: Drilled): 
     ['records restored', `${compared.records}, ${compared.different_records} different${compared.first_different_record === null ? '' : ` (${compared.first_different_record})`}`],
     ['windows equal', windows.equal],
     ['windows different', windows.different],
-    ['not compared', `${windows.younger} younger than the backup, ${windows.pending} not yet published, ${windows.held} with late records held back`],
+    ...(windows.held > 0 ? [['without late records held back', windows.held] as [string, number]] : []),
+    ['not compared', `${windows.younger} younger than the backup, ${windows.pending} not yet published`],
     ['RPO', `${compared.rpo_seconds} s: ${compared.unprotected_records} records stand in raw alone`],
     ['RTO', `${rtoSeconds} s from the start to windows that are served again`],
     times,

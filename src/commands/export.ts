@@ -1,11 +1,13 @@
-import type { Block, Command, Context, Progress } from '../command.ts';
-import { openSql, type Cell, type Column, type Sql } from '../databricks/sql.ts';
-import { tableNames, windowsAfter, type Tables } from '../databricks/tables.ts';
-import { bulkIndex, type BulkReport, type RejectedDocument } from '../elasticsearch/bulk.ts';
+import type { Block, Command, Context } from '../command.ts';
+import { checkNotSwapping } from '../databricks/rebuild.ts';
+import { openSql, type Sql } from '../databricks/sql.ts';
+import { tableNames, type Tables } from '../databricks/tables.ts';
+import type { RejectedDocument } from '../elasticsearch/bulk.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
-import { moveCursor, readCursor, type Cursor } from '../elasticsearch/cursor.ts';
-import { bulkDocument, type BulkDocument, type WindowRow } from '../elasticsearch/document.ts';
-import { EXIT, Failure, messageOf } from '../errors.ts';
+import { readCursor, type Cursor } from '../elasticsearch/cursor.ts';
+import { findGeneration } from '../elasticsearch/generations.ts';
+import { EXIT, Failure } from '../errors.ts';
+import { carryWindows } from '../windows/carry.ts';
 
 type Options = { full?: boolean };
 type Result = {
@@ -23,8 +25,6 @@ type Result = {
   interrupted: boolean;
 };
 
-/** The cursor is put down so often meanwhile: an export that dies starts again from there. */
-const SAVE_MS = 5000;
 const SHOWN_REJECTED = 10;
 
 /** `streamgauge export`: every window that changed since the last export, as a document; again and again gives the same index. */
@@ -57,68 +57,30 @@ export const exportWindows: Command<Options, Result> = {
   exitCode: ({ interrupted, rejectedCount }) => (interrupted ? EXIT.interrupted : rejectedCount > 0 ? EXIT.checkFailed : EXIT.ok),
 };
 
-type Carried = { elasticsearch: Elasticsearch; sql: Sql; cursor: Cursor; from: bigint };
+type Carriage = { elasticsearch: Elasticsearch; sql: Sql; cursor: Cursor; from: bigint };
 
-async function carry({ config, progress, signal }: Context, { elasticsearch, sql, cursor, from }: Carried): Promise<Result> {
+async function carry(context: Context, { elasticsearch, sql, cursor, from }: Carriage): Promise<Result> {
+  const { config, progress } = context;
   const { index } = config.pipeline;
   const tables = tableNames(config.pipeline);
-  const startedAt = performance.now();
   progress.stage(`export to ${index}`);
-  const { columns, batches } = await sql.execute(windowsAfter(tables), { sequence: from });
-  let read = 0;
-  const documents = documentsOf(columns, batches, (count) => (read += count));
-  const saved = saver(elasticsearch, index, cursor);
-  const report = await bulkIndex(elasticsearch, index, documents, {
-    signal,
-    onProgress(soFar) {
-      saved.put(soFar.safeSequence);
-      tell(progress, soFar, startedAt);
-    },
-  });
-  const reached = await saved.finish(report.safeSequence);
-  const interrupted = signal.aborted;
-  if (report.error !== undefined && !interrupted) throw stopped(report, reached);
-  if (read === 0 && !interrupted) await checkNotRebuilt(sql, tables, reached, index);
-  const { written, unchanged, rejectedCount, rejected, bytes } = report;
-  const seconds = (performance.now() - startedAt) / 1000;
-  return { index, read, written, unchanged, rejectedCount, rejected, cursor: { from, to: reached.sequence }, bytes, seconds, interrupted };
-}
-
-async function* documentsOf(columns: readonly Column[], batches: AsyncIterable<Cell[][]>, onRead: (count: number) => void): AsyncGenerator<BulkDocument[], void, undefined> {
-  const names = columns.map((column) => column.name);
-  for await (const batch of batches) {
-    onRead(batch.length);
-    yield batch.map((cells) => bulkDocument(Object.fromEntries(names.map((name, at) => [name, cells[at]])) as unknown as WindowRow));
-  }
-}
-
-/** Puts the cursor down from time to time, one move after the other. */
-function saver(elasticsearch: Elasticsearch, index: string, cursor: Cursor): { put(sequence: bigint | undefined): void; finish(sequence: bigint | undefined): Promise<Cursor> } {
-  let last = Promise.resolve(cursor);
-  let savedAt = performance.now();
-  const move = async (sequence: bigint | undefined): Promise<Cursor> => {
-    const current = await last;
-    return sequence === undefined ? current : await moveCursor(elasticsearch, index, current, sequence);
+  const check = async (): Promise<void> => {
+    await checkNotSwapping(sql, tables, config.target);
+    await checkSameIndex(elasticsearch, cursor);
   };
-  return {
-    put(sequence) {
-      if (performance.now() - savedAt < SAVE_MS) return;
-      savedAt = performance.now();
-      last = move(sequence);
-      // Whoever waits for `finish` gets the error.
-      last.catch(() => undefined);
-    },
-    finish: move,
-  };
+  const { reached, ...carried } = await carryWindows(context, { elasticsearch, sql, table: tables.windows, cursor, from, check });
+  if (carried.read === 0 && !carried.interrupted) await checkNotRebuilt(sql, tables, reached);
+  return { index, ...carried, cursor: { from, to: reached.sequence } };
 }
 
-function tell(progress: Progress, { written, unchanged, rejectedCount }: BulkReport, startedAt: number): void {
-  const rate = Math.round(((written + unchanged) * 1000) / Math.max(performance.now() - startedAt, 1));
-  progress.update(`${written.toLocaleString('en')} documents written, ${unchanged.toLocaleString('en')} unchanged${rejectedCount > 0 ? `, ${rejectedCount} rejected` : ''}, ${rate.toLocaleString('en')}/s`);
+/** Between the reading of cursor and table both may have been swapped: windows of one length would go to the index of another. */
+async function checkSameIndex(elasticsearch: Elasticsearch, { name, index, indexUuid }: Cursor): Promise<void> {
+  if ((await findGeneration(elasticsearch, name))?.uuid === indexUuid) return;
+  throw new Failure({ code: 'INDEX_SWAPPED', kind: 'remote', retriable: true, message: `${name} stood for ${index} when this export began, and now stands for another index: nothing was written`, hint: 'Run the export again.' });
 }
 
 /** A table that was made anew counts its sequences from 1: the cursor would wait for them for ever, in silence. */
-async function checkNotRebuilt(sql: Sql, { windows }: Tables, { sequence }: Cursor, index: string): Promise<void> {
+async function checkNotRebuilt(sql: Sql, { windows }: Tables, { sequence, index, name }: Cursor): Promise<void> {
   if (sequence === 0n) return;
   for await (const row of sql.rows(`SELECT max(sequence) AS newest FROM ${windows}`)) {
     if (typeof row.newest === 'bigint' && row.newest >= sequence) return;
@@ -126,20 +88,9 @@ async function checkNotRebuilt(sql: Sql, { windows }: Tables, { sequence }: Curs
       code: 'CURSOR_AHEAD_OF_TABLE',
       kind: 'checkFailed',
       message: `the index ${index} holds windows up to sequence ${sequence}, and the table ends at ${String(row.newest ?? 0)}: it is not the table that was exported before`,
-      hint: `Delete the indices ${index} and ${index}-cursor, or choose another with --var index=NAME, then export again.`,
+      hint: `Delete the indices ${index} and ${name}-cursor, or choose another with --var index=NAME, then export again.`,
     });
   }
-}
-
-function stopped({ error, written, unchanged }: BulkReport, { sequence }: Cursor): Failure {
-  const facts = error instanceof Failure ? error : undefined;
-  return new Failure({
-    code: facts?.code ?? 'EXPORT_FAILED',
-    kind: facts?.kind ?? 'unexpected',
-    message: `${messageOf(error)}; before that ${written} documents were written and ${unchanged} unchanged, and the cursor stands at ${sequence}`,
-    hint: facts?.hint ?? 'Run the export again: it goes on from its cursor.',
-    cause: error,
-  });
 }
 
 function render({ index, read, written, unchanged, rejectedCount, rejected, cursor, seconds, interrupted }: Result): Block[] {

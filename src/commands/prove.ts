@@ -1,6 +1,5 @@
 import { rename, writeFile } from 'node:fs/promises';
 import type { Block, Command, Context } from '../command.ts';
-import type { Config } from '../config/config.ts';
 import { verifyBackup, type Verified } from '../databricks/backup.ts';
 import { connect } from '../databricks/client.ts';
 import { currentVersions, extents, type Extent, type Period, type Proof } from '../databricks/proof.ts';
@@ -16,9 +15,8 @@ import { certify, type Certificate, type Found } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
 import { openDigests, openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { periodOf } from '../proof/period.ts';
 import { proveWindows } from '../proof/windows.ts';
-import { parseTimestamp } from '../traffic/event.ts';
-import { windowEnd, windowStart } from '../traffic/window.ts';
 
 type Options = { from?: string; to?: string; out?: string };
 
@@ -38,7 +36,7 @@ export const prove: Command<Options, Certificate> = {
     out: { type: 'string', requiresArg: true, describe: 'Write the certificate (JSON) to this file' },
   },
   async run(context, options) {
-    const certificate = await proveAll(context, periodOf(context.config, options));
+    const certificate = await proveAll(context, periodOf(context.config.pipeline.window_minutes, options, 'prove'));
     if (options.out !== undefined) await writeCertificate(options.out, certificate);
     return certificate;
   },
@@ -142,21 +140,6 @@ function none(): Differences {
 
 function isWhole({ from, to }: Period): boolean {
   return from === undefined && to === undefined;
-}
-
-/** The period as whole windows: a window that reaches into it belongs to it. */
-function periodOf({ pipeline }: Config, { from, to }: Options): Period {
-  const minutes = pipeline.window_minutes;
-  const first = from === undefined ? undefined : windowStart(instant('--from', from), minutes);
-  const last = to === undefined ? undefined : windowEnd(windowStart(instant('--to', to) - 1n, minutes), minutes);
-  if (first !== undefined && last !== undefined && first >= last) throw new Failure({ code: 'USAGE', kind: 'usage', message: '--from must lie before --to', hint: 'See `streamgauge prove --help`.' });
-  return { from: first, to: last };
-}
-
-function instant(option: string, text: string): bigint {
-  const micros = parseTimestamp(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text);
-  if (micros !== undefined && micros >= 0n) return micros;
-  throw new Failure({ code: 'USAGE', kind: 'usage', message: `${option} ${JSON.stringify(text)} is no time`, hint: 'Give ISO 8601 with a zone (2026-05-01T00:00:00Z), a date, or epoch seconds.' });
 }
 
 function isoOf(micros: bigint | undefined): string | null {

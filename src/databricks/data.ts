@@ -1,18 +1,27 @@
 import type { Config } from '../config/config.ts';
+import { windowMinutesOf } from './rebuild.ts';
 import { openSql } from './sql.ts';
 import { tableNames } from './tables.ts';
 
 /** The pipeline's tables that exist, by quoted name, the view first: it reads one of the others. */
 export async function findTables(config: Config, signal?: AbortSignal): Promise<string[]> {
-  const tables = tableNames(config.pipeline);
+  return (await observeTables(config, signal)).tables;
+}
+
+/** The same, and the length of the windows that are published; undefined where there are none. */
+export async function observeTables(config: Config, signal?: AbortSignal): Promise<{ tables: string[]; windowMinutes: number | undefined }> {
+  const names = tableNames(config.pipeline);
   const sql = await openSql(config, signal);
   try {
     const there = new Set<string>();
     const schemas = await Array.fromAsync(sql.rows(`SHOW SCHEMAS IN \`${config.pipeline.catalog}\``));
-    if (!schemas.some((row) => Object.values(row).includes(config.pipeline.schema))) return [];
+    if (!schemas.some((row) => Object.values(row).includes(config.pipeline.schema))) return { tables: [], windowMinutes: undefined };
     const listed = sql.rows(`SHOW TABLES IN \`${config.pipeline.catalog}\`.\`${config.pipeline.schema}\``);
     for await (const row of listed) there.add(String(row.tableName));
-    return [tables.quarantine, tables.replays, tables.windows, tables.lateRecords, tables.shards, tables.raw].filter((name) => there.has(unqualified(name)));
+    const { rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords } = names;
+    const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords, names.windows, names.lateRecords, names.shards, names.raw];
+    const tables = all.filter((name) => there.has(unqualified(name)));
+    return { tables, windowMinutes: tables.includes(names.windows) ? await windowMinutesOf(sql, names.windows) : undefined };
   } finally {
     await sql.close();
   }

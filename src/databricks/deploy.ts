@@ -158,7 +158,7 @@ export function warningsOf(wanted: Wanted, found: Found): string[] {
   return wanted.jobs.flatMap(({ key, settings }) => {
     const [now, next] = [found.jobs[key]?.settings, settings].map(windowMinutes);
     if (now === undefined || next === undefined || now === next) return [];
-    return [`window_minutes ${now} -> ${next}: the table windows keeps windows of ${now} minutes, and the job refuses to mix them. Set it back, or give the new length a schema, an index and a checkpoint_root of its own.`];
+    return [`window_minutes ${now} -> ${next}: where the table windows holds windows of ${now} minutes, the job refuses to mix them and publishes nothing, until \`streamgauge windows rebuild --window ${next}m\` has computed them anew and swapped table and index.`];
   });
 }
 

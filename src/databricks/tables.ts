@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 
 /** Quoted, fully qualified names of the pipeline's tables: `catalog`.`schema`.`table`. */
-export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine' | 'replays', string>>;
+export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine' | 'replays' | 'rebuiltWindows' | 'rebuiltLateRecords' | 'replacedWindows' | 'replacedLateRecords', string>>;
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 
@@ -18,7 +18,11 @@ export function tableNames({ catalog, schema }: Pick<Config['pipeline'], 'catalo
     });
   }
   const named = (table: string): string => `\`${catalog}\`.\`${schema}\`.\`${table}\``;
-  return { raw: named('raw'), shards: named('shards'), windows: named('windows'), lateRecords: named('late_records'), quarantine: named('quarantine'), replays: named('replays') };
+  return {
+    raw: named('raw'), shards: named('shards'), windows: named('windows'), lateRecords: named('late_records'), quarantine: named('quarantine'), replays: named('replays'),
+    // What `windows rebuild` computes, and what it has replaced (notebooks/pipeline/tables.py names them, too).
+    rebuiltWindows: named('windows_rebuilt'), rebuiltLateRecords: named('late_records_rebuilt'), replacedWindows: named('windows_replaced'), replacedLateRecords: named('late_records_replaced'),
+  };
 }
 
 /** Per topic and partition: `next_offset` (one past the highest that `raw` holds), `records`, `bad`. */
@@ -33,7 +37,7 @@ export function windowCounts(tables: Tables): string {
 FROM ${tables.windows}`;
 }
 
-/** Every window that changed after `:sequence`, in the order of its change: what an export has still to carry. */
-export function windowsAfter(tables: Tables): string {
-  return `SELECT * FROM ${tables.windows} WHERE sequence > :sequence ORDER BY sequence, topic, key, window_start`;
+/** Every window of this table (quoted name) that changed after `:sequence`, in the order of its change: what an export has still to carry. */
+export function windowsAfter(table: string): string {
+  return `SELECT * FROM ${table} WHERE sequence > :sequence ORDER BY sequence, topic, key, window_start`;
 }

@@ -1,6 +1,6 @@
 import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
-import { findTables } from '../databricks/data.ts';
+import { observeTables } from '../databricks/data.ts';
 import { observe, outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { listRuns, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
@@ -38,7 +38,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const { config } = context;
   const { index } = config.pipeline;
   const broker = observeBroker(context, systems.aws);
-  const [{ secrets, ...brokerFound }, tables, template, { wanted, found, activeRuns }] = await Promise.all([
+  const [{ secrets, ...brokerFound }, { tables, windowMinutes }, template, { wanted, found, activeRuns }] = await Promise.all([
     broker,
     tablesThere(context),
     systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
@@ -48,7 +48,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
   return {
     wanted: { pipeline: config.pipeline, workspace: complete, template: wantedTemplate },
-    found: { ...brokerFound, workspace: found, activeRuns, tables, template },
+    found: { ...brokerFound, workspace: found, activeRuns, tables, windowMinutes, template },
   };
 }
 
@@ -114,12 +114,16 @@ function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Recor
   return { elasticsearch_url: new Secret(url), ...login };
 }
 
-/** The job makes the tables; a plan only has to know whether there is something to lose. Undefined where no warehouse answers. */
-async function tablesThere({ config, signal }: Context): Promise<string[] | undefined> {
-  if (config.databricks.httpPath === undefined) return undefined;
-  return findTables(config, signal).catch((error: unknown) => {
+type TablesFound = Pick<Observed, 'tables' | 'windowMinutes'>;
+
+/** The job makes the tables; a plan only has to know whether there is something to lose, and windows of which length. Undefined where no warehouse answers. */
+async function tablesThere({ config, signal }: Context): Promise<TablesFound> {
+  if (config.databricks.httpPath === undefined) return { tables: undefined, windowMinutes: undefined };
+  try {
+    return await observeTables(config, signal);
+  } catch (error) {
     // Whoever may deploy need not have the right to query; the workspace itself says what is wrong with the rest.
-    if (error instanceof Failure && !signal.aborted) return undefined;
+    if (error instanceof Failure && !signal.aborted) return { tables: undefined, windowMinutes: undefined };
     throw error;
-  });
+  }
 }

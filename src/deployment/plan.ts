@@ -22,6 +22,8 @@ export type Observed = BrokerFound & Readonly<{
   activeRuns: readonly { key: string; jobId: number; runId: number }[];
   /** Names of the Delta tables; undefined where nobody could be asked, null would be a claim. */
   tables: readonly string[] | undefined;
+  /** Length of the windows that are published; undefined where there are none, or nobody could be asked. */
+  windowMinutes: number | undefined;
   template: Record<string, unknown> | undefined;
 }>;
 
@@ -61,7 +63,7 @@ export function planIndex({ pipeline, template }: Pick<Wanted, 'pipeline' | 'tem
 }
 
 /** What differs and stays: a running cluster and a topic's copies are not changed by a deployment, so what stands there wins. */
-export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, configuration, topics }: BrokerFound): Drift[] {
+export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, configuration, topics, windowMinutes }: BrokerFound & Partial<Pick<Observed, 'windowMinutes'>>): Drift[] {
   const fields: [field: string, found: unknown, wanted: unknown][] = [
     // A serverless cluster has none.
     ['brokers', cluster?.brokers === 0 ? undefined : cluster?.brokers, pipeline.broker_count],
@@ -76,5 +78,6 @@ export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, confi
   const ofTopics = topics
     .filter((topic) => pipeline.topics.includes(topic.name) && topic.replicationFactor !== pipeline.replication_factor)
     .map((topic) => ({ thing: 'topic', name: topic.name, field: 'replication factor', found: topic.replicationFactor, wanted: pipeline.replication_factor, wins: 'the topic: moving copies is kafka-reassign-partitions\' work' }));
-  return [...ofCluster, ...ofBrokers, ...ofTopics];
+  const ofWindows = windowMinutes === undefined || windowMinutes === pipeline.window_minutes ? [] : [{ thing: 'table', name: 'windows', field: 'window_minutes', found: windowMinutes, wanted: pipeline.window_minutes, wins: `the table, and the job publishes nothing: \`streamgauge windows rebuild --window ${pipeline.window_minutes}m\` computes its windows anew` }];
+  return [...ofCluster, ...ofBrokers, ...ofTopics, ...ofWindows];
 }

@@ -6,7 +6,7 @@ import type { Change, Risk, Step, Work } from './step.ts';
 
 /** Job parameters with which a stream begins anew, and those with which what stands in Delta is computed again. */
 const NEW_STREAM = ['topics', 'catalog', 'schema', 'checkpoint_root'];
-const RECOMPUTED = ['window_minutes', 'shard_size'];
+const RECOMPUTED = ['shard_size'];
 
 type Broker = Extract<Work, { room: 'configuration' | 'cluster' | 'logins' | 'topics' | 'rights' }>;
 
@@ -57,7 +57,7 @@ function forever(retentionMs: string): number {
 }
 
 /** A step of the workspace with its risk; what re-reads data does so only where there is data. */
-export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables'>): Step {
+export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables' | 'windowMinutes'>): Step {
   const work: Work = { room: 'workspace', step };
   const of = (action: Step['action'], thing: string, name: string, more: Partial<Step> = {}): Step => ({ action, thing, name, risk: 'safe', changes: [], work, ...more });
   switch (step.do) {
@@ -74,20 +74,27 @@ export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables
     case 'create job':
       return of('create', 'job', step.name);
     case 'update job':
-      return of('change', 'job', step.name, { changes: changesOf(step.changes), ...jobRisk(step.changes, found.tables) });
+      return of('change', 'job', step.name, { changes: changesOf(step.changes), ...jobRisk(step.changes, found) });
     case 'delete job':
       return of('delete', 'job', step.name, { risk: 'irreversible', why: 'no longer in the bundle; the history of its runs goes with it' });
   }
 }
 
-function jobRisk(changes: readonly Difference[], tables: readonly string[] | undefined): { risk: Risk; why?: string } {
+function jobRisk(changes: readonly Difference[], { tables, windowMinutes }: Pick<Observed, 'tables' | 'windowMinutes'>): { risk: Risk; why?: string } {
   const touches = (names: readonly string[]): string | undefined => names.find((name) => changes.some(({ field }) => field.startsWith(`parameters[${name}].`)));
   const [anew, again] = [touches(NEW_STREAM), touches(RECOMPUTED)];
+  const length = changes.find(({ field }) => field === 'parameters[window_minutes].default');
   // Nothing was read yet: there is nothing to read again. Where nobody could ask, the worse is assumed.
   if (tables?.length === 0) return { risk: 'safe' };
   if (anew !== undefined) return { risk: 're-reads data', why: `with another ${anew} the stream starts from the beginning of what the broker keeps` };
+  if (length !== undefined && String(length.wanted) !== String(windowMinutes)) return { risk: 're-reads data', why: anotherLength(String(length.wanted)) };
   if (again !== undefined) return { risk: 're-reads data', why: `with another ${again} everything in raw is computed again` };
   return { risk: 'safe' };
+}
+
+/** What a change of `window_minutes` means where there are windows: no checkpoint depends on it, the table does. */
+function anotherLength(minutes: string): string {
+  return `the table windows keeps its length, and the job refuses to mix two, until \`streamgauge windows rebuild --window ${minutes}m\` has computed them anew`;
 }
 
 /** Cancelling a run loses nothing (each stream goes on from its checkpoint), but it takes its time anew. */

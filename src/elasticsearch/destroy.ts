@@ -1,26 +1,27 @@
 import type { Elasticsearch } from './connect.ts';
-import { deleteIndices, deleteTemplate } from './template.ts';
+import { allGenerations, deleteIndex } from './generations.ts';
+import { deleteTemplate } from './template.ts';
 
 /** What streamgauge made in Elasticsearch, and is still there. */
 export type Indexed = { template: string | undefined; indices: string[] };
 
-/** Finds template, index and cursor of the windows; what does not carry streamgauge's mark is somebody else's. */
+/** Finds template, generations and cursor of the windows' index; what does not carry streamgauge's mark is somebody else's. */
 export async function findIndexed(elasticsearch: Elasticsearch, index: string): Promise<Indexed> {
   const template = await answer(elasticsearch, `looking up the index template ${index}`, `/_index_template/${encodeURIComponent(index)}`);
   const { index_templates: templates = [] } = template as { index_templates?: { index_template: { _meta?: unknown } }[] };
   const indices: string[] = [];
-  for (const name of [index, `${index}-cursor`]) {
+  // The cursor is named after the index, and nothing else writes it.
+  for (const name of [...(await allGenerations(elasticsearch, index)).map((generation) => generation.index), `${index}-cursor`]) {
     const found = await answer(elasticsearch, `looking up the index ${name}`, `/${encodeURIComponent(name)}/_mapping`);
     const [mapping] = Object.values(found as Record<string, { mappings?: { _meta?: unknown } }>);
-    // The cursor is named after the index, and nothing else writes it.
-    if (mapping !== undefined && (name !== index || isOurs(mapping.mappings?._meta))) indices.push(name);
+    if (mapping !== undefined && (name === `${index}-cursor` || isOurs(mapping.mappings?._meta))) indices.push(name);
   }
   return { template: templates.some((found) => isOurs(found.index_template._meta)) ? index : undefined, indices };
 }
 
 /** Deletes what was found. */
 export async function removeIndexed(elasticsearch: Elasticsearch, index: string, found: Indexed): Promise<void> {
-  if (found.indices.length > 0) await deleteIndices(elasticsearch, index);
+  for (const name of found.indices) await deleteIndex(elasticsearch, name);
   if (found.template !== undefined) await deleteTemplate(elasticsearch, index);
 }
 

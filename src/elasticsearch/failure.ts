@@ -13,7 +13,7 @@ export function answeredFailure(status: number, text: string, doing: string): Fa
     return facts({ code: 'ELASTICSEARCH_AUTHENTICATION_FAILED', kind: 'access', hint: 'Check ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD.' }, 'the credentials are refused (401)');
   }
   const reason = reasonIn(text);
-  if (status === 403) return facts({ code: 'ELASTICSEARCH_ACCESS_DENIED', kind: 'access', hint: 'Give the user read, write and create_index on the index, and manage_index_templates.' }, reason);
+  if (status === 403) return facts({ code: 'ELASTICSEARCH_ACCESS_DENIED', kind: 'access', hint: 'Give the user read, write, create_index and manage on the index and on those named after it (INDEX*), and the cluster privilege manage_index_templates.' }, reason);
   return facts({ code: status === 429 ? 'ELASTICSEARCH_BUSY' : 'ELASTICSEARCH_REFUSED', kind: 'remote', retriable: PASSING.has(status) }, `status ${status}: ${reason}`);
 }
 

@@ -31,9 +31,9 @@ const MAPPINGS = {
 
 type Template = { index_patterns: string[]; priority: number; template: { mappings: unknown }; _meta: unknown };
 
-/** The template of the windows' index: it applies to this one name, when the index is first written. */
+/** The template of the windows' index: it applies to the generations of this one name (see generations.ts), and to an index of the name itself. */
 export function indexTemplate(index: string): Template {
-  return { index_patterns: [index], priority: 500, template: { mappings: MAPPINGS }, _meta: { made_by: 'streamgauge' } };
+  return { index_patterns: [index, `${index}-0*`], priority: 500, template: { mappings: MAPPINGS }, _meta: { made_by: 'streamgauge' } };
 }
 
 /** Makes the index template what it must be, and says what that took; an index that exists already keeps its mapping. */
@@ -70,16 +70,6 @@ function pathOf(index: string): string {
 export async function deleteTemplate(elasticsearch: Elasticsearch, index: string): Promise<boolean> {
   const { status } = await elasticsearch.request(`deleting the index template ${index}`, { method: 'DELETE', path: pathOf(index), accept: [404] });
   return status !== 404;
-}
-
-/** Removes the index of the windows and the one that holds its cursor; returns the names of those that were there. */
-export async function deleteIndices(elasticsearch: Elasticsearch, index: string): Promise<string[]> {
-  const deleted: string[] = [];
-  for (const name of [index, `${index}-cursor`]) {
-    const { status } = await elasticsearch.request(`deleting the index ${name}`, { method: 'DELETE', path: `/${encodeURIComponent(name)}`, accept: [404] });
-    if (status !== 404) deleted.push(name);
-  }
-  return deleted;
 }
 
 function templateIn(text: string): Record<string, unknown> | undefined {

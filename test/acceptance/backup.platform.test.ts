@@ -231,7 +231,7 @@ describe('backup and restore', () => {
     const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
     writeFileSync(join(place, planted), other);
     const refused = await project.cli(['backup']);
-    expect([refused.code, refused.stderr]).toEqual([4, expect.stringMatching(/another object in this place[^]*shard \d+/)]);
+    expect([refused.code, refused.stderr]).toEqual([6, expect.stringMatching(/another object in this place[^]*shard \d+/)]);
     expect(readFileSync(join(place, planted)).equals(other)).toBe(true);
     writeFileSync(join(place, planted), good);
     expect((await project.json(['backup'])).backup).toMatchObject({ written: 0, adopted: made.length });

@@ -24,7 +24,7 @@ describe('the product’s own databricks.yml', () => {
     const config = load(repository, { target });
     expect(config.target).toBe(target);
     expect(config.pipeline.topics).toEqual(['traffic_counter']);
-    expect(config.jobs.map((job) => job.key)).toEqual(['backup', 'backup_drill', 'traffic_counter']);
+    expect(config.jobs.map((job) => job.key)).toEqual(['backup', 'backup_drill', 'traffic_counter', 'windows_rebuild']);
   });
   it('takes the target marked as default', () => {
     expect(load(repository).target).toBe('dev');

@@ -17,7 +17,7 @@ type Given = { partitions?: number; min_insync_replicas?: number; retention_hour
 
 /** What a configuration wants; everything that a test does not name is ordinary. */
 export function wantedOf(given: Given = {}): Wanted {
-  const pipeline = { cluster_name: 'c', kafka_auth: 'scram', topics: ['t'], partitions: 2, replication_factor: 1, min_insync_replicas: 1, retention_hours: 24, broker_count: 1, broker_instance_type: 'm', kafka_version: '4', subnets: ['s'], index: 'i', ...given } as unknown as Pipeline;
+  const pipeline = { cluster_name: 'c', kafka_auth: 'scram', topics: ['t'], partitions: 2, window_minutes: 10, replication_factor: 1, min_insync_replicas: 1, retention_hours: 24, broker_count: 1, broker_instance_type: 'm', kafka_version: '4', subnets: ['s'], index: 'i', ...given } as unknown as Pipeline;
   const files = Object.entries(given.notebooks ?? { ingest: '1' }).map(([name, code]) => describeFile(`notebooks/${name}.py`, Buffer.from(`# Databricks notebook source\n${code}\n`)));
   const parameters = [{ name: 'window_minutes', default: String(given.window_minutes ?? 10) }];
   const settings = { name: 'traffic', parameters, ...(given.tags && { tags: given.tags }), ...(given.max_concurrent_runs && { max_concurrent_runs: given.max_concurrent_runs }) };
@@ -27,7 +27,7 @@ export function wantedOf(given: Given = {}): Wanted {
 
 /** A world with nothing in it. */
 export const NOTHING: Observed = {
-  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], template: undefined,
+  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], windowMinutes: undefined, template: undefined,
   workspace: { state: EMPTY_STATE, tree: [], jobs: {}, staleJobs: [], secrets: undefined },
 };
 

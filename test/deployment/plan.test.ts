@@ -34,6 +34,7 @@ describe('one plan from broker to index', () => {
     ['another window with data there', { window_minutes: 5 }, { tables: ['raw'] }, ['change job: re-reads data']],
     ['another window before there is data', { window_minutes: 5 }, { tables: [] }, ['change job: safe']],
     ['another window where nobody could look', { window_minutes: 5 }, { tables: undefined }, ['change job: re-reads data']],
+    ['the length of the windows that are published', { window_minutes: 5 }, { tables: ['raw'], windowMinutes: 5 }, ['change job: safe']],
     ['another tag', { tags: { team: 'x' } }, { tables: ['raw'] }, ['change job: safe']],
     ['another index', { index: 'j' }, { template: undefined }, ['create index template: safe']],
     ['a template changed by hand', {}, { template: { ...deployed().template, priority: 1 } }, ['change index template: safe']],
@@ -86,6 +87,13 @@ describe('one plan from broker to index', () => {
     expect(planDeployment(wantedOf(), { ...found, cluster: others, configuration })).toEqual([]);
     expect(driftOf(wantedOf(), { ...found, cluster: others, configuration })).toMatchObject([{ field: 'auto.create.topics.enable', found: 'true', wanted: 'false', wins: expect.stringContaining('somebody else') }]);
     expect(driftOf(wantedOf(), { ...found, topics })).toMatchObject([{ thing: 'topic', field: 'replication factor', found: 3, wanted: 1, wins: expect.stringMatching(/^the topic/) }]);
+  });
+
+  it('says that the job refuses windows of another length than those that are published, and what helps', () => {
+    const [step] = planDeployment(wantedOf({ window_minutes: 5 }), deployed({}, { tables: ['raw'], windowMinutes: 10 }));
+    expect(step).toMatchObject({ action: 'change', thing: 'job', why: expect.stringContaining('`streamgauge windows rebuild --window 5m`') });
+    expect(driftOf(wantedOf({ window_minutes: 5 }), deployed({}, { windowMinutes: 10 }))).toMatchObject([{ thing: 'table', name: 'windows', found: 10, wanted: 5, wins: expect.stringContaining('rebuild --window 5m') }]);
+    expect(driftOf(wantedOf(), deployed({}, { windowMinutes: 10 }))).toEqual([]);
   });
 
   it('says each change in a line, and no secret in any', () => {

@@ -3,9 +3,10 @@ import { loadConfig } from '../../src/config/load.ts';
 import { bulkIndex } from '../../src/elasticsearch/bulk.ts';
 import { openElasticsearch, type Elasticsearch } from '../../src/elasticsearch/connect.ts';
 import { moveCursor, readCursor } from '../../src/elasticsearch/cursor.ts';
+import { allGenerations, deleteIndex, deleteOldGenerations, findGeneration, makeNextGeneration, pointTo } from '../../src/elasticsearch/generations.ts';
 import { bulkDocument, type BulkDocument, type WindowRow } from '../../src/elasticsearch/document.ts';
 import { allDocuments, documentCount, freshestDocument } from '../../src/elasticsearch/read.ts';
-import { deleteIndices, deleteTemplate, ensureTemplate } from '../../src/elasticsearch/template.ts';
+import { deleteTemplate, ensureTemplate } from '../../src/elasticsearch/template.ts';
 import { Secret } from '../../src/errors.ts';
 import { createProject } from '../acceptance/project.ts';
 
@@ -36,7 +37,8 @@ const range = (from: number, to: number, changes?: Partial<WindowRow>): BulkDocu
 async function withIndex(name: string, use: (index: string) => Promise<void>): Promise<void> {
   const index = `traffic_windows_bulk_${name}`;
   const clear = async (): Promise<void> => {
-    await deleteIndices(elasticsearch, index);
+    for (const generation of await allGenerations(elasticsearch, index)) await deleteIndex(elasticsearch, generation.index);
+    await deleteIndex(elasticsearch, `${index}-cursor`);
     await deleteTemplate(elasticsearch, index);
   };
   await clear();
@@ -80,23 +82,57 @@ describe('windows in Elasticsearch', () => {
       const report = await bulkIndex(elasticsearch, index, groups(range(1, 49), [window(50, { max: 2n ** 40n })], range(51, 100)), { batchDocuments: 20 });
       expect(report).toMatchObject({ written: 99, rejectedCount: 1, safeSequence: 49n });
       expect(report.rejected).toEqual([{ id: 'traffic_counter//2026-01-05T08:20:00Z', sequence: 50n, status: 400, type: 'document_parsing_exception', reason: expect.stringContaining('failed to parse field [max]') }]);
-      const moved = await moveCursor(elasticsearch, index, cursor, report.safeSequence as bigint);
+      const moved = await moveCursor(elasticsearch, cursor, report.safeSequence as bigint);
       expect(moved.sequence).toBe(49n);
       const again = await bulkIndex(elasticsearch, index, groups([window(50)], range(51, 100)));
       expect(again).toMatchObject({ written: 1, unchanged: 50, safeSequence: 100n });
-      expect((await moveCursor(elasticsearch, index, moved, again.safeSequence as bigint)).sequence).toBe(100n);
+      expect((await moveCursor(elasticsearch, moved, again.safeSequence as bigint)).sequence).toBe(100n);
     });
   });
 
   it('are counted by a cursor that exporters at the same time only ever move forward', async () => {
     await withIndex('race', async (index) => {
       const start = await readCursor(elasticsearch, index);
-      const moved = await Promise.all(Array.from({ length: 12 }, (_, i) => moveCursor(elasticsearch, index, start, BigInt((i * 7) % 12) + 1n)));
+      const moved = await Promise.all(Array.from({ length: 12 }, (_, i) => moveCursor(elasticsearch, start, BigInt((i * 7) % 12) + 1n)));
       expect((await readCursor(elasticsearch, index)).sequence).toBe(12n);
       for (const [i, cursor] of moved.entries()) expect(cursor.sequence).toBeGreaterThanOrEqual(BigInt((i * 7) % 12) + 1n);
       // A new index under the old name knows nothing of what the cursor said.
-      await elasticsearch.request('deleting', { method: 'DELETE', path: `/${index}` });
+      await deleteIndex(elasticsearch, start.index);
       expect((await readCursor(elasticsearch, index)).sequence).toBe(0n);
+    });
+  });
+});
+
+describe('the index behind a name', () => {
+  it('is one generation after the other, each with a cursor of its own; every search finds one of them', async () => {
+    await withIndex('generations', async (name) => {
+      const first = await readCursor(elasticsearch, name);
+      expect(first).toMatchObject({ index: `${name}-000001`, sequence: 0n });
+      await bulkIndex(elasticsearch, first.index, groups(range(1, 3)));
+      await moveCursor(elasticsearch, first, 3n);
+      const next = await makeNextGeneration(elasticsearch, name, { index: first.index, uuid: first.indexUuid });
+      const cursor = await readCursor(elasticsearch, name, next);
+      expect(cursor).toMatchObject({ index: `${name}-000002`, sequence: 0n });
+      await bulkIndex(elasticsearch, next.index, groups(range(1, 5)));
+      await moveCursor(elasticsearch, cursor, 5n);
+      expect([await documentCount(elasticsearch, name), (await readCursor(elasticsearch, name)).sequence]).toEqual([3n, 3n]);
+      for (const _ of ['once', 'again']) await pointTo(elasticsearch, name, next.index);
+      expect([await documentCount(elasticsearch, name), (await readCursor(elasticsearch, name)).sequence]).toEqual([5n, 5n]);
+      await deleteOldGenerations(elasticsearch, name);
+      expect(await allGenerations(elasticsearch, name)).toEqual([next]);
+    });
+  });
+
+  it('takes the place of an index that an earlier release made under the name itself', async () => {
+    await withIndex('concrete', async (name) => {
+      await ensureTemplate(elasticsearch, name);
+      await bulkIndex(elasticsearch, name, groups(range(1, 3)));
+      const cursor = await moveCursor(elasticsearch, await readCursor(elasticsearch, name), 3n);
+      expect(cursor).toMatchObject({ index: name, sequence: 3n });
+      const next = await makeNextGeneration(elasticsearch, name, { index: name, uuid: cursor.indexUuid });
+      await pointTo(elasticsearch, name, next.index);
+      expect(await findGeneration(elasticsearch, name)).toEqual({ index: `${name}-000001`, uuid: next.uuid });
+      expect(await documentCount(elasticsearch, name)).toBe(0n);
     });
   });
 });

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bulkIndex } from '../../src/elasticsearch/bulk.ts';
 import { openElasticsearch, type Elasticsearch } from '../../src/elasticsearch/connect.ts';
 import { moveCursor, readCursor } from '../../src/elasticsearch/cursor.ts';
+import { allGenerations, findGeneration, pointTo, provideGeneration } from '../../src/elasticsearch/generations.ts';
 import { bulkDocument, type BulkDocument, type WindowRow } from '../../src/elasticsearch/document.ts';
 import { allDocuments, documentCount, freshestDocument } from '../../src/elasticsearch/read.ts';
 import { ensureTemplate, indexTemplate } from '../../src/elasticsearch/template.ts';
@@ -207,45 +208,85 @@ describe('bulkIndex', () => {
   });
 });
 
+describe('the index behind a name', () => {
+  const stands = (behind: string, name = index): nock.Scope => nock(url).get(`/${name}/_settings/index.uuid`).reply(200, { [behind]: { settings: { index: { uuid: 'uuid-1' } } } }, headers);
+  const missing = { error: { type: 'index_not_found_exception', reason: 'no such index [traffic_windows]' }, status: 404 };
+
+  it.each<[string, string, object[]]>([
+    ['an alias', `${index}-000007`, [{ remove: { index: `${index}-000007`, alias: index } }, { add: { index: `${index}-000008`, alias: index } }]],
+    ['an index of an earlier release', index, [{ remove_index: { index } }, { add: { index: `${index}-000008`, alias: index } }]],
+  ])('moves in one action: %s', async (_name, behind, actions) => {
+    stands(behind);
+    nock(url).post(`/${index}-000008/_refresh`).reply(200, {}, headers);
+    nock(url).post('/_aliases', (body: unknown) => isDeepStrictEqual(body, { actions })).reply(200, { acknowledged: true }, headers);
+    await pointTo(elasticsearch, index, `${index}-000008`);
+    expect(nock.pendingMocks()).toEqual([]);
+    // Again there is nothing to do.
+    stands(`${index}-000008`);
+    await pointTo(elasticsearch, index, `${index}-000008`);
+  });
+
+  it('is made with its alias at once, whoever else makes it', async () => {
+    nock(url).get(`/${index}/_settings/index.uuid`).reply(404, missing, headers);
+    nock(url).get(`/_index_template/${index}`).reply(200, { index_templates: [{ name: index, index_template: indexTemplate(index) }] }, headers);
+    nock(url).put(`/${index}-000001`, { aliases: { [index]: {} } }).reply(400, { error: { type: 'resource_already_exists_exception', reason: 'exists' }, status: 400 }, headers);
+    stands(`${index}-000001`);
+    expect(await provideGeneration(elasticsearch, index)).toEqual({ index: `${index}-000001`, uuid: 'uuid-1' });
+  });
+
+  it('is never one of two', async () => {
+    const both = Object.fromEntries([1, 2].map((n) => [`${index}-00000${n}`, { settings: { index: { uuid: `uuid-${n}` } } }]));
+    nock(url).get(`/${index}/_settings/index.uuid`).reply(200, both, headers);
+    expect(await failureOf(findGeneration(elasticsearch, index))).toMatchObject({ code: 'INDEX_AMBIGUOUS', message: expect.stringContaining('000001 and') });
+  });
+
+  it('counts only its own: an index that is called alike is somebody else\'s', async () => {
+    nock(url).get(`/${index}/_settings/index.uuid`).reply(404, missing, headers);
+    const found = Object.fromEntries(['000002', '0-of-mine', '0000021'].map((end) => [`${index}-${end}`, { settings: { index: { uuid: end } } }]));
+    nock(url).get(`/${index}-0*/_settings/index.uuid`).reply(200, found, headers);
+    expect(await allGenerations(elasticsearch, index)).toEqual([{ index: `${index}-000002`, uuid: '000002' }]);
+  });
+});
+
 describe('the cursor', () => {
   const cursorPath = `/${index}-cursor`;
   const found = (sequence: string, seqNo: number, uuid = 'uuid-1'): string => `{"_index":"${index}-cursor","_id":"windows","_version":1,"_seq_no":${seqNo},"_primary_term":1,"found":true,"_source":{"sequence":${sequence},"index_uuid":"${uuid}","moved_at":"2026-05-01T00:00:00.000Z"}}`;
   const stands = (body: string, status = 200): void => {
-    nock(url).head(cursorPath).reply(200, '', headers).head(`/${index}`).reply(200, '', headers);
     nock(url).get(`/${index}/_settings/index.uuid`).reply(200, { [index]: { settings: { index: { uuid: 'uuid-1' } } } }, headers);
     nock(url).get(`${cursorPath}/_doc/windows`).reply(status, body, headers);
   };
   const conflict = '{"error":{"type":"version_conflict_engine_exception","reason":"[windows]: version conflict, required seqNo [4], primary term [1]. current document has seqNo [5] and primary term [1]"},"status":409}';
 
   it('starts at 0, and again at 0 for an index that was made anew', async () => {
+    nock(url).head(cursorPath).times(2).reply(200, '', headers);
     stands('{"found":false}', 404);
-    expect(await readCursor(elasticsearch, index)).toEqual({ sequence: 0n, stored: undefined, indexUuid: 'uuid-1' });
+    expect(await readCursor(elasticsearch, index)).toEqual({ name: index, index, sequence: 0n, stored: undefined, indexUuid: 'uuid-1' });
     stands(found('9007199254740993', 4, 'uuid-0'));
     expect(await readCursor(elasticsearch, index)).toMatchObject({ sequence: 0n, stored: { seqNo: 4n } });
   });
 
   it('moves by comparing, with every digit', async () => {
-    const cursor = { sequence: 7n, stored: { seqNo: 4n, primaryTerm: 1n, indexUuid: 'uuid-1' }, indexUuid: 'uuid-1' };
+    const cursor = { name: index, index, sequence: 7n, stored: { seqNo: 4n, primaryTerm: 1n, indexUuid: 'uuid-1' }, indexUuid: 'uuid-1' };
     nock(url).put(`${cursorPath}/_doc/windows`, /"sequence":9007199254740993,/).query({ if_seq_no: '4', if_primary_term: '1' }).reply(200, {}, headers);
     stands(found('9007199254740993', 5));
-    expect(await moveCursor(elasticsearch, index, cursor, 9_007_199_254_740_993n)).toMatchObject({ sequence: 9_007_199_254_740_993n });
+    expect(await moveCursor(elasticsearch, cursor, 9_007_199_254_740_993n)).toMatchObject({ sequence: 9_007_199_254_740_993n });
   });
 
   it('leaves alone what another exporter moved further, and never goes back', async () => {
-    const cursor = { sequence: 7n, stored: { seqNo: 4n, primaryTerm: 1n, indexUuid: 'uuid-1' }, indexUuid: 'uuid-1' };
+    const cursor = { name: index, index, sequence: 7n, stored: { seqNo: 4n, primaryTerm: 1n, indexUuid: 'uuid-1' }, indexUuid: 'uuid-1' };
     nock(url).put(`${cursorPath}/_doc/windows`).query({ if_seq_no: '4', if_primary_term: '1' }).reply(409, conflict, headers);
     stands(found('20', 5));
-    expect(await moveCursor(elasticsearch, index, cursor, 10n)).toMatchObject({ sequence: 20n });
-    expect(await moveCursor(elasticsearch, index, cursor, 7n)).toEqual(cursor);
-    expect(await moveCursor(elasticsearch, index, cursor, 3n)).toEqual(cursor);
+    expect(await moveCursor(elasticsearch, cursor, 10n)).toMatchObject({ sequence: 20n });
+    expect(await moveCursor(elasticsearch, cursor, 7n)).toEqual(cursor);
+    expect(await moveCursor(elasticsearch, cursor, 3n)).toEqual(cursor);
   });
 
   it('goes on top of what another exporter moved less far', async () => {
-    const cursor = { sequence: 0n, stored: undefined, indexUuid: 'uuid-1' };
+    const cursor = { name: index, index, sequence: 0n, stored: undefined, indexUuid: 'uuid-1' };
     nock(url).put(`${cursorPath}/_doc/windows`).query({ op_type: 'create' }).reply(409, conflict, headers);
     stands(found('5', 0));
     nock(url).put(`${cursorPath}/_doc/windows`).query({ if_seq_no: '0', if_primary_term: '1' }).reply(200, {}, headers);
     stands(found('10', 1));
-    expect(await moveCursor(elasticsearch, index, cursor, 10n)).toMatchObject({ sequence: 10n });
+    expect(await moveCursor(elasticsearch, cursor, 10n)).toMatchObject({ sequence: 10n });
   });
 });

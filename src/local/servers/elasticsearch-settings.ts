@@ -66,7 +66,7 @@ export function jvmOptions(heapMb: number, folders: ElasticsearchFolders): strin
 export function rolesYml(): string {
   const writer = {
     cluster: ['manage_index_templates', 'monitor'],
-    indices: [{ names: ['traffic_windows*'], privileges: ['create_index', 'delete_index', 'read', 'write', 'maintenance', 'view_index_metadata'] }],
+    indices: [{ names: ['traffic_windows*'], privileges: ['read', 'write', 'create_index', 'manage'] }],
   };
   return `${WRITER_ROLE}: ${JSON.stringify(writer)}\n`;
 }
