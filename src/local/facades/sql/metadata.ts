@@ -77,7 +77,8 @@ async function columns(session: SparkSession, request: MetadataRequest): Promise
     const relation = { read: { named_table: { unparsed_identifier: quoted(sparkCatalog(TABLE_CAT), TABLE_SCHEM, TABLE_NAME) } } };
     // A view over a dropped table has no columns; the others must still be told.
     const struct = await session.schema(relation).catch(() => ({ fields: [] }));
-    rows.push(...columnsOf(struct).map((column, at) => ({ TABLE_CAT, TABLE_SCHEM, TABLE_NAME, ...columnRow(column, struct.fields[at]!), ORDINAL_POSITION: at + 1 })));
+    // From 0, as Spark's own Thrift server counts: the JDBC driver adds the one that JDBC wants.
+    rows.push(...columnsOf(struct).map((column, at) => ({ TABLE_CAT, TABLE_SCHEM, TABLE_NAME, ...columnRow(column, struct.fields[at]!), ORDINAL_POSITION: at })));
   }
   return rows;
 }

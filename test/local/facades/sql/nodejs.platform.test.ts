@@ -120,9 +120,9 @@ describe('@databricks/sql', () => {
     expect(await all(session.getTables({ schemaName: 'sql_node', tableTypes: ['VIEW'] }))).toHaveLength(1);
     const columns = await all(session.getColumns({ schemaName: 'sql_node', tableName: 't' }));
     expect(columns.map((row) => [row.COLUMN_NAME, row.TYPE_NAME, row.COLUMN_SIZE, row.DECIMAL_DIGITS, row.REMARKS, row.ORDINAL_POSITION, row.IS_NULLABLE])).toEqual([
-      ['a', 'BIGINT', 19, 0, '', 1, 'YES'],
-      ['b', 'DECIMAL(10,2)', 10, 2, 'money', 2, 'YES'],
-      ['c', 'ARRAY<STRING>', null, null, '', 3, 'YES'],
+      ['a', 'BIGINT', 19, 0, '', 0, 'YES'],
+      ['b', 'DECIMAL(10,2)', 10, 2, 'money', 1, 'YES'],
+      ['c', 'ARRAY<STRING>', null, null, '', 2, 'YES'],
     ].map((row, index) => (index === 0 ? [...row.slice(0, 6), columns[0].IS_NULLABLE] : row)));
     expect((await all(session.getFunctions({ functionName: 'array\\_agg' }))).map((row) => row.FUNCTION_NAME)).toEqual(['array_agg']);
     expect((await all(session.getTableTypes())).length).toBe(3);

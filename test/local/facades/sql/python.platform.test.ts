@@ -59,7 +59,7 @@ describe('databricks-sql-connector (Python)', () => {
     expect(catalogs).toEqual([{ TABLE_CAT: 'hive_metastore' }, { TABLE_CAT: 'main' }, { TABLE_CAT: 'spark_catalog' }]);
     expect(schemas).toEqual([{ TABLE_SCHEM: schema, TABLE_CATALOG: 'spark_catalog' }]);
     expect(tables).toMatchObject([{ TABLE_CAT: 'spark_catalog', TABLE_SCHEM: schema, TABLE_NAME: 't', TABLE_TYPE: 'MANAGED' }]);
-    expect(columns).toMatchObject([{ COLUMN_NAME: 'a', TYPE_NAME: 'BIGINT', ORDINAL_POSITION: 1 }, { COLUMN_NAME: 'b', TYPE_NAME: 'DECIMAL(10,2)', DECIMAL_DIGITS: 2, COLUMN_SIZE: 10 }]);
+    expect(columns).toMatchObject([{ COLUMN_NAME: 'a', TYPE_NAME: 'BIGINT', ORDINAL_POSITION: 0 }, { COLUMN_NAME: 'b', TYPE_NAME: 'DECIMAL(10,2)', DECIMAL_DIGITS: 2, COLUMN_SIZE: 10 }]);
   });
 
   it('cancels from another thread', async () => {
