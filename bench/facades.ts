@@ -8,9 +8,9 @@ import { openNotebooks } from './notebook.ts';
 import { startReplay } from './replay.ts';
 import { median, type Measured, type Setting } from './setting.ts';
 
-const WARM_UPS = 5;
-const QUERIES = 40;
-const ROUNDS = 7;
+const WARM_UPS = 3;
+const QUERIES = 41;
+const ROUNDS = 5;
 
 /** The façades against the engines behind them, turn by turn in one run: what the façade adds. */
 export async function run({ root, runtime, sparkPort, log }: Setting): Promise<Measured[]> {
@@ -34,7 +34,7 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
   };
   let recorded = '';
   const notebooks = openNotebooks(root);
-  const job = async () => (await notebooks.run<null>('one_cell', 'spark.sql("select 1").collect()\n')).seconds * 1000;
+  const oneCell = async () => (await notebooks.run<null>('one_cell', 'spark.sql("select 1").collect()\n')).seconds * 1000;
   try {
     const start = await spark.measure('start');
     const one = await inTurn(QUERIES, { spark: of(spark, 'one'), thrift: of(driver, 'one'), rest: () => timed(() => statement(environment, 'SELECT 1')) });
@@ -43,26 +43,33 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
     log(`a million rows as Arrow: ${JSON.stringify(arrow)}`);
     const rows = await inTurn(ROUNDS, { spark: of(spark, 'million'), thrift: of(driver, 'rows'), memory: fromMemory('rows') });
     log(`a million rows as JavaScript: ${JSON.stringify(rows)}`);
-    const cell = await inTurn(ROUNDS, { job }, 0);
-    const shown = (what: string, ms: number, more: Partial<Measured> = {}): Measured => ({ what, value: `${ms.toFixed(ms < 100 ? 1 : 0)} ms`, ...more });
-    const within30 = (ms: number) => ({ ratio: one.spark / ms, target: `${(ms - one.spark).toFixed(1)} ms more; at most 30` });
-    return [
-      shown('select 1: PySpark on Spark Connect', one.spark),
-      shown('select 1: @databricks/sql over Thrift', one.thrift, within30(one.thrift)),
-      shown('select 1: statement API', one.rest, within30(one.rest)),
-      shown('1 M rows: PySpark toArrow()', arrow.spark),
-      shown('1 M rows: @databricks/sql, Arrow batches', arrow.thrift, { ratio: arrow.spark / arrow.thrift, target: 'at least 0.50' }),
-      shown('  the driver alone, its pages in memory', arrow.memory, { ratio: arrow.spark / arrow.memory }),
-      shown('1 M rows: PySpark toArrow(), again', rows.spark),
-      shown('1 M rows: @databricks/sql, JavaScript rows', rows.thrift, { ratio: rows.spark / rows.thrift, target: 'at least 0.50' }),
-      shown('  the driver alone, its pages in memory', rows.memory, { ratio: rows.spark / rows.memory }),
-      shown('Python with a Spark session, bare', start),
-      shown('one-cell job run, start to end', cell.job, { ratio: start / cell.job, target: `${((cell.job - start) / 1000).toFixed(1)} s more; at most 2` }),
-    ];
+    const { job } = await inTurn(ROUNDS, { job: oneCell }, 0);
+    return table(start, one, arrow, rows, job);
   } finally {
     for (const client of [spark, driver, alone]) client.stop();
     memory.stop();
   }
+}
+
+type Three<Name extends string> = Record<'spark' | 'thrift' | Name, number>;
+
+function table(start: number, one: Three<'rest'>, arrow: Three<'memory'>, rows: Three<'memory'>, job: number): Measured[] {
+  const line = (what: string, ms: number, more: Partial<Measured> = {}): Measured => ({ what, value: `${ms.toFixed(ms < 100 ? 1 : 0)} ms`, ...more });
+  const within30 = (ms: number) => ({ ratio: one.spark / ms, target: `${(ms - one.spark).toFixed(1)} ms more; at most 30` });
+  const million = (how: string, { spark, thrift, memory }: Three<'memory'>) => [
+    line('1 M rows: PySpark toArrow()', spark),
+    line(`1 M rows: @databricks/sql, ${how}`, thrift, { ratio: spark / thrift, target: 'at least 0.50' }),
+    line('  the driver alone, its pages in memory', memory, { ratio: spark / memory }),
+  ];
+  return [
+    line('select 1: PySpark on Spark Connect', one.spark),
+    line('select 1: @databricks/sql over Thrift', one.thrift, within30(one.thrift)),
+    line('select 1: statement API', one.rest, within30(one.rest)),
+    ...million('Arrow batches', arrow),
+    ...million('JavaScript rows', rows),
+    line('Python with a Spark session, bare', start),
+    line('one-cell job run, start to end', job, { ratio: start / job, target: `${((job - start) / 1000).toFixed(1)} s more; at most 2` }),
+  ];
 }
 
 const of = (client: Client, what: string) => () => client.measure(what);

@@ -53,6 +53,7 @@ export function startOperation(prepare: () => Promise<Prepared>, shape: Shape): 
     const relation = isCommand ? await commandResult(execute(session, { command: { sql_command: { input } } })) : input;
     operation.columns = columnsOf(await session.schema(relation));
     const stream = Readable.from(batchesOf(execute(session, { root: shape(relation, operation.columns) })), { highWaterMark: BATCHES_AHEAD });
+    stream.on('error', () => {}); // thrown by the iterator
     batches = stream[Symbol.asyncIterator]();
     ahead = await nextBatch();
     if (isCommand && ahead && operation.columns[0]?.name === 'num_affected_rows') operation.modifiedRows = Number(firstBigint(ahead));

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Relation, SparkSession } from '../../spark-connect/client.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
-import { collect, END_OF_STREAM, textColumn, type Batch } from '../../spark-connect/rows.ts';
+import { END_OF_STREAM, textColumn, type Batch } from '../../spark-connect/rows.ts';
 import { prepared, startOperation, type Operation } from './operation.ts';
 import { asJsonRows } from './projection.ts';
 import { useNamespace, type SessionPool } from './session.ts';
@@ -51,6 +51,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     const input = limit === undefined ? relation : { limit: { input: relation, limit } };
     return isArrow ? input : asJsonRows(input, columns);
   });
+  let current = operation;
 
   async function run(): Promise<void> {
     try {
@@ -66,13 +67,20 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
         bytes += kept.bytes;
         if (request.disposition === 'INLINE' && bytes > MOST_INLINE_BYTES) throw tooLargeInline();
       }
-      if (rows === limit && used?.result) statement.isTruncated ||= await hasRowAfter(limit, used.result, used.session);
+      if (rows === limit && statement.state === 'RUNNING') statement.isTruncated ||= await hasRowAfter(limit);
       if (statement.state === 'RUNNING') statement.state = 'SUCCEEDED';
     } finally {
       const isUnchanged = statement.state === 'SUCCEEDED' && !used?.isCommand && !request.catalog && !request.schema;
       if (!isUnchanged || statement.isTruncated) await operation.stop('CANCELED');
       if (used) sessions.giveBack(used.session, isUnchanged);
     }
+  }
+
+  async function hasRowAfter(offset: number): Promise<boolean> {
+    const { session, result } = used!;
+    const input = { limit: { input: { offset: { input: result, offset } }, limit: 1 } };
+    current = startOperation(async () => ({ session, input, isCommand: false }), (relation) => relation);
+    return (await current.fetch(1, Infinity)).rows > 0;
   }
 
   /** As many rows as there is room for, in their wire form. */
@@ -113,7 +121,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     cancel: async () => {
       if (statement.state !== 'RUNNING') return;
       statement.state = 'CANCELED';
-      await operation.stop('CANCELED');
+      await current.stop('CANCELED');
     },
     remove: async () => {
       await statement.cancel();
@@ -127,11 +135,6 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     statement.state = 'FAILED';
   });
   return statement;
-}
-
-async function hasRowAfter(offset: number, input: Relation, session: SparkSession): Promise<boolean> {
-  const next = { limit: { input: { offset: { input, offset } }, limit: 1 } };
-  return (await collect(session, { project: { input: next, expressions: [{ literal: { boolean: true } }] } })).length > 0;
 }
 
 function tooLargeInline(): SqlFailure {

@@ -93,8 +93,8 @@ export async function createStatements(spark: SparkConnect, { stateDir, warehous
   });
 
   const stop = async () => {
-    await sessions.stop();
     await statements.stop();
+    await sessions.stop();
   };
   return { app, links: linked, stop };
 }

@@ -20,7 +20,7 @@ export function createThrift(spark: SparkConnect): Facade {
     const response = await respond(processor, request).catch((error: unknown) => {
       throw refusal(400, 'MALFORMED_REQUEST', `not a strict binary Thrift call of TCLIService: ${messageOf(error)}`);
     });
-    return c.body(response, 200, { 'content-type': 'application/x-thrift' });
+    return c.body(response.length === 1 ? response[0]! : ReadableStream.from(response), 200, { 'content-type': 'application/x-thrift' });
   };
   const app = new Hono();
   for (const path of ['/sql/1.0/warehouses/:id', '/sql/1.0/endpoints/:id', '/sql/protocolv1/o/:org/:cluster']) app.post(path, answer);
@@ -30,11 +30,11 @@ export function createThrift(spark: SparkConnect): Facade {
 type Calls = { process(input: TBinaryProtocol, output: TBinaryProtocol): void };
 
 /** One call: rejects where the bytes are no call, resolves with the answer's bytes otherwise. */
-function respond(processor: Calls, request: Buffer): Promise<Buffer<ArrayBuffer>> {
+function respond(processor: Calls, request: Buffer): Promise<Buffer<ArrayBuffer>[]> {
   return new Promise((resolve, reject) => {
-    // The library's own transport would copy a page of a result once more.
+    // Not the library's own transport, which copies: memory outside the heap is what the collector runs for here.
     const parts: Buffer[] = [];
-    const transport = { write: (part: Buffer) => parts.push(part), flush: () => resolve(Buffer.concat(parts)), setCurrSeqId: () => {} };
+    const transport = { write: (part: Buffer) => parts.push(part), flush: () => resolve([...joined(parts)]), setCurrSeqId: () => {} };
     const receive = TBufferedTransport.receiver((input) => processor.process(new TBinaryProtocol(input, true, true), new TBinaryProtocol(transport, true, true)));
     try {
       receive(request);
@@ -42,4 +42,20 @@ function respond(processor: Calls, request: Buffer): Promise<Buffer<ArrayBuffer>
       reject(error);
     }
   });
+}
+
+const LARGE_BYTES = 64 * 2 ** 10;
+
+/** Small parts together; Arrow batches, which are large, as they came from Spark. */
+function* joined(parts: Buffer[]): Generator<Buffer<ArrayBuffer>> {
+  let small: Buffer[] = [];
+  for (const part of parts) {
+    if (part.length < LARGE_BYTES) small.push(part);
+    else {
+      yield Buffer.concat(small);
+      small = [];
+      yield part as Buffer<ArrayBuffer>;
+    }
+  }
+  yield Buffer.concat(small);
 }
