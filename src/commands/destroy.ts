@@ -46,5 +46,5 @@ function resultOf({ steps, kept }: { steps: Step[]; kept: Result['kept'] }, dryR
 }
 
 function keptBlocks(kept: Result['kept']): Block[] {
-  return kept.length === 0 ? [] : [{ kind: 'table', title: 'Kept, because streamgauge did not make it:', columns: ['', 'name'], rows: kept.map(({ thing, name }) => [thing, name]) }];
+  return kept.length === 0 ? [] : [{ kind: 'table', title: 'Stays:', columns: ['', 'name'], rows: kept.map(({ thing, name }) => [thing, name]) }];
 }

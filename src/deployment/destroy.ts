@@ -60,7 +60,7 @@ async function planned(context: Context, systems: Systems, options: DestroyOptio
   checkProtected(config, made);
   const steps = planRemoval(name, made, options);
   options.check?.(made, steps);
-  const done = { steps, kept: keptOf(name, made), made };
+  const done = { steps, kept: keptOf(config.pipeline, made), made };
   if (options.dryRun || steps.length === 0) return done;
   for (const step of steps) progress.note(sentence(step));
   if (!options.yes) await agreed(context, `Do these ${steps.length} steps to target ${config.target}?`, 'destroy');

@@ -50,13 +50,14 @@ export function planRemoval(name: string, made: Made, { force }: RemovalOptions)
   ];
 }
 
-/** What is there and stays, because somebody else made it. */
-export function keptOf(name: string, { cluster, logins }: Made): { thing: string; name: string }[] {
+/** What is there and stays: what somebody else made, and the checkpoints, which no tables can be read with but those that go. */
+export function keptOf({ cluster_name: name, checkpoint_root: checkpoints }: Pick<Config['pipeline'], 'cluster_name' | 'checkpoint_root'>, { cluster, logins, tables }: Made): { thing: string; name: string }[] {
   const secrets = ROLES.flatMap((role) => logins.secrets[role] ?? []).filter((secret) => !secret.ours);
   return [
     ...(cluster !== undefined && !cluster.ours ? [{ thing: 'cluster', name }] : []),
     ...secrets.map((secret) => ({ thing: 'secret', name: secret.name })),
     ...(logins.key?.ours === false ? [{ thing: 'key', name: keyAliasOf(name) }] : []),
+    ...(tables.length > 0 ? [{ thing: 'checkpoints of these tables: remove them before the next deployment', name: checkpoints }] : []),
   ];
 }
 

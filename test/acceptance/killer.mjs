@@ -23,7 +23,7 @@ channel('http.client.response.finish').subscribe(({ request }) => {
     if (!/^(Describe|Get|List)/.test(target)) effect(`AWS ${target}`);
   } else if (/^\/(v1|api\/v2)\//.test(path)) {
     if (!READS.test(request.method)) effect(`AWS ${request.method} ${path.replace(/arn[^/]*/g, 'ARN')}`);
-  } else if (!READS.test(request.method) && !/_(search|count|refresh)$/.test(path)) effect(`Elasticsearch ${request.method} ${path}`);
+  } else if (!READS.test(request.method) && !path.startsWith('/sql/') && !/_(search|count|refresh)$/.test(path)) effect(`Elasticsearch ${request.method} ${path}`);
 });
 
 channel('undici:request:headers').subscribe(({ request }) => {

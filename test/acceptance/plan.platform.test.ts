@@ -24,7 +24,7 @@ const notebook = (name: string): string => join(project.folder, 'notebooks', `${
 const brief = (result: any): string[] => result.steps.map((step: any) => `${step.action} ${step.thing}: ${step.risk}`);
 
 function small(name: string, variables: Record<string, string | number> = {}): Project {
-  const made = createProject(name, { partitions: 1, topics: `traffic_${name}_${now}`, ...variables });
+  const made = createProject(name, { partitions: 1, topics: `traffic_${name}_${now}`, ...variables }, {}, { built: true });
   // One job: what a plan says of it would be said three times.
   rmSync(join(made.folder, 'jobs', 'backup.job.yml'));
   for (const each of ['ingest', 'windows']) writeFileSync(join(made.folder, 'notebooks', `${each}.py`), NOTEBOOK);

@@ -16,7 +16,7 @@ const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], goneTopic
 const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], goneTopics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
 const ADOPTED: Made = { ...ALL, cluster: { ...cluster, ours: false }, topics: [topic], goneTopics: ['was'], rights: [{ user: 'c-admin', resource: 'topic', name: '*', pattern: 'literal', operation: 'all' }] };
 const plain = { data: true, force: false };
-const pipeline = { cluster_name: 'c', topics: ['t'], prevent_destroy: [] as string[] } as unknown as Pipeline;
+const pipeline = { cluster_name: 'c', checkpoint_root: '/Volumes/a/b/c', topics: ['t'], prevent_destroy: [] as string[] } as unknown as Pipeline;
 const config = { bundle: 'b', target: 'dev', pipeline, jobs: [] };
 
 describe('a plan to destroy', () => {
@@ -32,7 +32,8 @@ describe('a plan to destroy', () => {
     const steps = planRemoval('c', ADOPTED, plain);
     expect(steps.map(({ thing }) => thing)).toEqual(expect.arrayContaining(['topic', 'mark of the topic', 'rights']));
     expect(steps.map(({ thing }) => thing)).not.toContain('cluster with all its topics');
-    expect(keptOf('c', ADOPTED)).toEqual([{ thing: 'cluster', name: 'c' }]);
+    expect(keptOf(pipeline, ADOPTED)).toEqual([{ thing: 'cluster', name: 'c' }, { thing: expect.stringContaining('checkpoints'), name: '/Volumes/a/b/c' }]);
+    expect(keptOf(pipeline, { ...ADOPTED, tables: [] })).toEqual([{ thing: 'cluster', name: 'c' }]);
     expect(steps.map(sentence)).toContain('delete topic t: partitions 4, replication factor 1, retention.ms 1 [loses data]');
   });
 
