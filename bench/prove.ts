@@ -3,7 +3,7 @@ import { openNotebooks } from './notebook.ts';
 import { median, perSecond, type Measured, type Setting } from './setting.ts';
 
 const RECORDS = 1_000_000;
-const ROUNDS = 1;
+const ROUNDS = 3;
 
 /** Reads every record of the topic once and throws it away: the least that Spark can do with Kafka. */
 const READ = (topics: string, scope: string): string => `
