@@ -22,7 +22,7 @@ dbutils.notebook.exit(json.dumps(time.perf_counter() - started))
 /** `prove` over a million records, against the time that Spark takes to read them once from Kafka; in turns. */
 export async function run({ root, verb, log }: Setting): Promise<Measured[]> {
   // Names of its own: the million is all there is.
-  const vars = ['topics=bench_prove', 'schema=bench_prove', 'index=bench_prove', `checkpoint_root=file:${root}/checkpoints`];
+  const vars = ['topics=bench_prove', 'schema=bench_prove', 'index=traffic_windows_bench_prove', `checkpoint_root=file:${root}/checkpoints`];
   const { pipeline } = loadConfig({ cwd: root, target: 'local', vars, needsEnvironment: true });
   const own = (...args: string[]): Promise<any> => verb([...args, ...vars.flatMap((name) => ['--var', name])]);
   const notebooks = openNotebooks(root);
