@@ -43,7 +43,7 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
     const { job } = await inTurn(ROUNDS, { job: () => oneCellJob(environment) }, 0);
     return table(start, one, arrow, rows, job);
   } finally {
-    for (const client of [spark, driver, alone]) client.stop();
+    await Promise.all([spark, driver, alone].map((client) => client.stop()));
     memory.stop();
   }
 }
