@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export const MILLION = 'SELECT id, CAST(id AS STRING) AS name, CAST(id AS DOUBLE) / 7 AS ratio FROM range(0, 1000000, 1, 4)';
 
 /** A client in a process of its own, as a user has it: does what it is told by name, and says how many milliseconds that took. */
-export type Client = { measure(what: string): Promise<number>; stop(): void };
+export type Client = { measure(what: string): Promise<number>; stop(): Promise<void> };
 
 /** Spark Connect's own client; `start` is what its import and first query take, once. */
 const PYSPARK = `
@@ -45,6 +46,10 @@ function client(command: string, args: string[], env: Record<string, string>): C
       if (done) throw new Error(`${command} ended at ${what}`);
       return Number(value);
     },
-    stop: () => child.stdin.end(),
+    stop: async () => {
+      if (child.exitCode !== null) return;
+      child.stdin.end();
+      await once(child, 'close');
+    },
   };
 }

@@ -46,7 +46,7 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
     const { job } = await inTurn(ROUNDS, { job: oneCell }, 0);
     return table(start, one, arrow, rows, job);
   } finally {
-    for (const client of [spark, driver, alone]) client.stop();
+    await Promise.all([spark, driver, alone].map((client) => client.stop()));
     memory.stop();
   }
 }

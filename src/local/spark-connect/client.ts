@@ -58,8 +58,8 @@ export async function connectSpark(
     'grpc.max_receive_message_length': -1,
     'grpc.max_send_message_length': -1,
     'grpc.enable_retries': 0, // its buffer of messages to repeat costs more than it could help here
-    // Well below the 10 MiB that Spark keeps of what it has sent, or the rest could not be asked for again.
-    'grpc-node.flow_control_window': 2 * 2 ** 20,
+    // With a batch on top (at most 4 MiB) within the 10 MiB that Spark keeps of what it has sent, or the rest could not be asked for again.
+    'grpc-node.flow_control_window': 6 * 2 ** 20,
   });
   const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${door.token}`);

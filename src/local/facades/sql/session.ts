@@ -48,25 +48,26 @@ export type SessionPool = {
 };
 
 const MOST_KEPT = 4;
+// After a pause like this Spark may have dropped it: it does so after an hour, and when it starts again.
+const TRUSTED_MS = 5_000;
 
 /** Keeps a few sessions for the statements to come. */
 export function sessionPool(spark: SparkConnect): SessionPool {
-  const kept: SparkSession[] = [];
+  const kept: { session: SparkSession; usedAt: number }[] = [];
   const release = (session: SparkSession) => session.release().catch(() => {});
   return {
     take: async () => {
-      for (let session = kept.pop(); session; session = kept.pop()) {
-        // Spark drops a session that nobody has used for an hour, and every session when it starts again.
-        if (await session.version().catch(() => undefined)) return session;
+      for (let last = kept.pop(); last; last = kept.pop()) {
+        if (Date.now() - last.usedAt < TRUSTED_MS || (await last.session.version().catch(() => undefined))) return last.session;
       }
       return openSqlSession(spark);
     },
     giveBack: (session, isUnchanged) => {
-      if (isUnchanged && kept.length < MOST_KEPT) kept.push(session);
+      if (isUnchanged && kept.length < MOST_KEPT) kept.push({ session, usedAt: Date.now() });
       else void release(session);
     },
     stop: async () => {
-      await Promise.all(kept.splice(0).map(release));
+      await Promise.all(kept.splice(0).map(({ session }) => release(session)));
     },
   };
 }

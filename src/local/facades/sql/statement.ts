@@ -1,5 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import type { Relation, SparkSession } from '../../spark-connect/client.ts';
 import { asSqlFailure, sqlFailure, type SqlFailure } from '../../spark-connect/errors.ts';
 import { END_OF_STREAM, textColumn, type Batch } from '../../spark-connect/rows.ts';
@@ -34,8 +33,8 @@ const MOST_INLINE_BYTES = 25 * 2 ** 20;
 const CHUNK_BYTES = { INLINE: 4 * 2 ** 20, EXTERNAL_LINKS: 16 * 2 ** 20 };
 const COMMA = 1;
 
-/** Runs a statement to its end in a Spark session of its own; `directory`, which is its own too, then holds the chunks. */
-export function runStatement(sessions: SessionPool, id: string, request: StatementRequest, directory: string): Statement {
+/** Runs a statement to its end in a Spark session of its own; the files `<path>.0`, `<path>.1`, ... then hold its chunks. */
+export function runStatement(sessions: SessionPool, id: string, request: StatementRequest, path: string): Statement {
   const isArrow = request.format === 'ARROW_STREAM';
   const limit = request.row_limit;
   let used: { session: SparkSession; isCommand: boolean; result?: Relation } | undefined;
@@ -104,8 +103,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     const body = Buffer.concat(data);
     const parts = isArrow ? [operation.arrowSchema!, body, END_OF_STREAM] : [Buffer.from('['), body.subarray(0, -COMMA), Buffer.from(']')];
     const chunk = Buffer.concat(parts);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await writeFile(join(directory, String(statement.chunks.length)), chunk, { mode: 0o600 });
+    await writeFile(`${path}.${statement.chunks.length}`, chunk, { mode: 0o600 });
     statement.chunks.push({ rowOffset, rowCount: rows, bytes: chunk.length });
   }
 
@@ -117,7 +115,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     chunks: [],
     isTruncated: false,
     settled: Promise.resolve(),
-    read: (chunk) => readFile(join(directory, String(chunk))),
+    read: (chunk) => readFile(`${path}.${chunk}`),
     cancel: async () => {
       if (statement.state !== 'RUNNING') return;
       statement.state = 'CANCELED';
@@ -126,7 +124,7 @@ export function runStatement(sessions: SessionPool, id: string, request: Stateme
     remove: async () => {
       await statement.cancel();
       await statement.settled;
-      await rm(directory, { recursive: true, force: true });
+      await Promise.all(statement.chunks.map((_chunk, index) => rm(`${path}.${index}`, { force: true })));
     },
   };
   statement.settled = run().catch((error: unknown) => {

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Hono, type Context } from 'hono';
 import type { SparkConnect } from '../../spark-connect/client.ts';
@@ -23,6 +23,7 @@ const PATH = '/api/2.0/sql/statements';
 export async function createStatements(spark: SparkConnect, { stateDir, warehouseId }: { stateDir: string; warehouseId: string }): Promise<Facade & { links: Hono }> {
   const directory = join(stateDir, 'sql-results');
   await rm(directory, { recursive: true, force: true }); // statements do not outlive the platform, so neither do their results
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   const sessions = sessionPool(spark);
   const statements = createShelf<Statement>({ idleMs: KEPT_MS, most: MOST_STATEMENTS, isInUse: ({ state }) => state === 'RUNNING', letGo: (statement) => statement.remove() });
   const links = signedLinks();
