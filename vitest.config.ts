@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 // `check`: the shape of the code. `unit`: no engine, no network. `platform`: the real engines, started once for all files.
-// `long`: scenarios of minutes each (kills at every point, tampering, late records, restores), by `npm run test:long`.
-const LONG = ['survive', 'workflow', 'prove', 'prove-late', 'backup', 'backup-full-disk'].map((name) => `test/acceptance/${name}.platform.test.ts`);
+// `long`: scenarios of minutes each (tampering, late records, restores), by `npm run test:long`.
+const LONG = ['prove', 'prove-late', 'backup', 'backup-full-disk'].map((name) => `test/acceptance/${name}.platform.test.ts`);
 const engines = { globalSetup: ['test/platform-setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 };
 
 export default defineConfig({
