@@ -1,8 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
 // `check`: the shape of the code. `unit`: no engine, no network. `platform`: the real engines, started once for all files.
-// `long`: scenarios of minutes each (the controller killed after each of its effects), by `npm run test:long`.
-const LONG = ['survive', 'workflow'].map((name) => `test/acceptance/${name}.platform.test.ts`);
 const engines = { globalSetup: ['test/platform-setup.ts'], fileParallelism: false, testTimeout: 300_000, hookTimeout: 300_000 };
 
 export default defineConfig({
@@ -18,8 +16,7 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
-      { test: { name: 'platform', include: ['test/**/*.platform.test.ts'], exclude: LONG, ...engines } },
-      ...(process.argv.includes('long') ? [{ test: { name: 'long', include: LONG, ...engines } }] : []),
+      { test: { name: 'platform', include: ['test/**/*.platform.test.ts'], ...engines } },
     ],
   },
 });
