@@ -14,11 +14,11 @@ import { createProject, type Project } from './project.ts';
 const FROM = Date.UTC(2026, 0, 5);
 const at = (second: number): string => String(FROM + second * 1000);
 
-/** A transaction's records, from the fortieth on those of the next day; each transaction leaves a control marker: an offset that holds no record. */
+/** A transaction's records, from the fortieth on those of the next day (no further ahead of their arrival than is allowed); each transaction leaves a control marker: an offset that holds no record. */
 function transaction(number: number): Message[] {
   return Array.from({ length: 7 }, (_, n): Message => {
     const second = number * 7 + n;
-    const payload = second % 11 === 3 ? Buffer.from([0xff, second % 256]) : Buffer.from(JSON.stringify({ timestamp: FROM / 1000 + (number < 40 ? 0 : 86_400) + second * 20, 流量: second * second - 500, key: `site ${second % 2}` }));
+    const payload = second % 11 === 3 ? Buffer.from([0xff, second % 256]) : Buffer.from(JSON.stringify({ timestamp: FROM / 1000 + (number < 40 ? second * 20 : 86_400 + (second - 280) * 4), 流量: second * second - 500, key: `site ${second % 2}` }));
     return {
       partition: number % 2,
       key: second % 5 === 0 ? null : Buffer.from([second % 256, 0, 0xfe]),
