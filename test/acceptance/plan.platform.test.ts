@@ -26,7 +26,7 @@ const brief = (result: any): string[] => result.steps.map((step: any) => `${step
 function small(name: string, variables: Record<string, string | number> = {}): Project {
   const made = createProject(name, { partitions: 1, topics: `traffic_${name}_${now}`, ...variables }, {}, { built: true });
   // One job: what a plan says of it would be said three times.
-  rmSync(join(made.folder, 'jobs', 'backup.job.yml'));
+  for (const file of ['backup', 'windows_rebuild']) rmSync(join(made.folder, 'jobs', `${file}.job.yml`));
   for (const each of ['ingest', 'windows']) writeFileSync(join(made.folder, 'notebooks', `${each}.py`), NOTEBOOK);
   rmSync(join(made.folder, 'notebooks', 'pipeline'), { recursive: true });
   return made;

@@ -129,7 +129,8 @@ describe('windows rebuild', () => {
   }, 900_000);
 
   it('a late record after the swap goes into its window of the new length, and new windows follow', async () => {
-    await produce(at(NOON + 2 * MINUTE, -7), ...Array.from({ length: 20 }, (_, n) => at(NOON + 21 * MINUTE + n, n)));
+    // The newest window of 5 minutes ends where one of 10 minutes ends: so that one is known to be closed as well.
+    await produce(at(NOON + 2 * MINUTE, -7), ...Array.from({ length: 20 }, (_, n) => at(NOON + 26 * MINUTE + n, n)));
     // The folder that holds all entries is old enough by now.
     expect(manifest().length).toBeGreaterThan(100);
     const [whole] = manifest().filter((name) => name.startsWith('whole=')) as [string];

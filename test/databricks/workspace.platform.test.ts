@@ -47,7 +47,7 @@ beforeAll(async () => {
   rmSync(join(project.folder, 'notebooks'), { recursive: true });
   mkdirSync(join(project.folder, 'notebooks', 'pipeline'), { recursive: true });
   // One job of two tasks is enough here.
-  rmSync(join(project.folder, 'jobs', 'backup.job.yml'));
+  for (const file of ['backup', 'windows_rebuild']) rmSync(join(project.folder, 'jobs', `${file}.job.yml`));
   const job = join(project.folder, 'jobs', 'traffic_counter.job.yml');
   writeFileSync(job, readFileSync(job, 'utf8').replace(/ *# Beside the windows[^]*?timeout_seconds: 3600\n/, ''));
   writeFileSync(join(project.folder, 'notebooks', 'ingest.py'), INGEST);
