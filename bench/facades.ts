@@ -4,7 +4,7 @@ import { parseEnv } from 'node:util';
 import { placeIn } from '../src/local/platform.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { databricksSql, pyspark, type Client } from './clients.ts';
-import { openNotebooks } from './notebook.ts';
+import { openNotebooks, openWorkspace } from './notebook.ts';
 import { startReplay } from './replay.ts';
 import { median, type Measured, type Setting } from './setting.ts';
 
@@ -33,11 +33,11 @@ export async function run({ root, runtime, sparkPort, log }: Setting): Promise<M
     return alone.measure(what);
   };
   let recorded = '';
-  const notebooks = openNotebooks(root);
+  const [workspace, notebooks] = [openWorkspace(root), openNotebooks(root)];
   const oneCell = async () => (await notebooks.run<null>('one_cell', 'spark.sql("select 1").collect()\n')).seconds * 1000;
   try {
     const start = await spark.measure('start');
-    const one = await inTurn(QUERIES, { spark: of(spark, 'one'), thrift: of(driver, 'one'), rest: () => timed(() => statement(environment, 'SELECT 1')) });
+    const one = await inTurn(QUERIES, { spark: of(spark, 'one'), thrift: of(driver, 'one'), rest: () => timed(() => statement(workspace, environment, 'SELECT 1')) });
     log(`select 1: ${JSON.stringify(one)}`);
     const arrow = await inTurn(ROUNDS, { spark: of(spark, 'million'), thrift: of(driver, 'batches'), memory: fromMemory('batches') });
     log(`a million rows as Arrow: ${JSON.stringify(arrow)}`);
@@ -93,19 +93,9 @@ async function timed(act: () => Promise<unknown>): Promise<number> {
   return performance.now() - startedAt;
 }
 
-async function call(environment: Record<string, string>, path: string, body?: unknown): Promise<any> {
-  const answer = await fetch(`${environment.DATABRICKS_HOST}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${environment.DATABRICKS_TOKEN}`, 'content-type': 'application/json' },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
-
-async function statement(environment: Record<string, string>, sql: string): Promise<void> {
+async function statement(call: ReturnType<typeof openWorkspace>, environment: Record<string, string>, sql: string): Promise<void> {
   const warehouse = environment.DATABRICKS_HTTP_PATH?.split('/').at(-1);
-  const { status } = await call(environment, '/api/2.0/sql/statements', { statement: sql, warehouse_id: warehouse, wait_timeout: '30s' });
+  const { status } = await call('/api/2.0/sql/statements', { statement: sql, warehouse_id: warehouse, wait_timeout: '30s' });
   if (status.state !== 'SUCCEEDED') throw new Error(JSON.stringify(status));
 }
 

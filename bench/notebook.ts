@@ -7,10 +7,10 @@ export type Ran<T> = { result: T; seconds: number };
 
 export type Notebooks = { run<T>(name: string, source: string): Promise<Ran<T>> };
 
-/** Runs Python on the platform as a job's only task; nothing of the pipeline is in between. */
-export function openNotebooks(root: string): Notebooks {
+/** Calls the workspace of the platform in this folder as its user: GET, or POST with a body; the answer's JSON. */
+export function openWorkspace(root: string): (path: string, body?: unknown) => Promise<any> {
   const environment = parseEnv(readFileSync(placeIn(root).environmentFile, 'utf8')) as Record<string, string>;
-  const call = async (path: string, body?: unknown): Promise<any> => {
+  return async (path, body) => {
     const answer = await fetch(`${environment.DATABRICKS_HOST}${path}`, {
       method: body === undefined ? 'GET' : 'POST',
       headers: { authorization: `Bearer ${environment.DATABRICKS_TOKEN}`, 'content-type': 'application/json' },
@@ -19,6 +19,11 @@ export function openNotebooks(root: string): Notebooks {
     if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
     return answer.json();
   };
+}
+
+/** Runs Python on the platform as a job's only task; nothing of the pipeline is in between. */
+export function openNotebooks(root: string): Notebooks {
+  const call = openWorkspace(root);
   return {
     async run(name, source) {
       const path = `/Workspace/Shared/bench_${name}`;
