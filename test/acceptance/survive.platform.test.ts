@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Context } from '../../src/command.ts';
@@ -47,7 +47,7 @@ async function lane(name: string, variables: Record<string, string | number> = {
   mkdirSync(join(project.folder, 'notebooks'));
   writeFileSync(join(project.folder, 'notebooks/ingest.py'), NOTEBOOK);
   writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', 'ingest'));
-  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
+  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true, environment: { ...process.env } });
   const ignore = (): void => undefined;
   const context: Context = { config, progress: { stage: ignore, update: ignore, note: ignore, warn: ignore }, signal: new AbortController().signal };
   return { project, config, context, systems: await openSystems(context) };
@@ -86,7 +86,11 @@ async function withoutCluster({ systems: { aws }, config: { pipeline: { cluster_
 const DEPLOY = { verb: ['deploy'], again: ['deploy', '--force-lock'] };
 
 // The cluster that the scenarios share: two that make it at once would be in each other's way.
-beforeAll(async () => void (await createProject('survive-all', { partitions: 1 }).json(['provision'])));
+beforeAll(async () => {
+  // For the AWS SDK in this process. Variables of one bundle must not reach another's: each is loaded with an environment of its own.
+  Object.assign(process.env, inject('environment'));
+  await createProject('survive-all', { partitions: 1 }).json(['provision']);
+});
 
 describe.concurrent('killed after any effect and started again, the same comes out:', () => {
   it('a deployment to a workspace and an index', async () => {
@@ -116,7 +120,7 @@ describe.concurrent('killed after any effect and started again, the same comes o
       for (const file of [second, gone]) rmSync(file);
       writeFileSync(join(folder, 'notebooks/ingest.py'), `${NOTEBOOK}# changed\n`);
     };
-    const changed = loadConfig({ cwd: folder, target: 'local', vars: ['retention_hours=9', 'late_policy=hold'], needsEnvironment: true });
+    const changed = loadConfig({ cwd: folder, target: 'local', vars: ['retention_hours=9', 'late_policy=hold'], needsEnvironment: true, environment: { ...process.env } });
     const world = async (): Promise<unknown> => ({ ...((await worldOf({ ...own, context: { ...own.context, config: changed } })) as object), history: undefined });
     await emptyWorkspace(own);
     const effects = await survivesKills(own.project, { verb: ['deploy', ...vars], again: ['deploy', '--force-lock', ...vars], reset: before, world });
