@@ -1,13 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 // Every test there is, and one closing line that any CI can read. Arguments go on to vitest: `npm test -- --project unit`.
 const folder = mkdtempSync(join(tmpdir(), 'streamgauge-test-'));
 const outputFile = join(folder, 'results.json');
+// What tests put into the system's folder for temporary files goes with the rest of it.
+const TMPDIR = join(folder, 'tmp');
+mkdirSync(TMPDIR);
 const vitest = spawnSync('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${outputFile}`, ...process.argv.slice(2)], {
   stdio: 'inherit',
+  env: { ...process.env, TMPDIR },
 });
 process.exitCode = vitest.status ?? 1;
 try {
