@@ -116,7 +116,7 @@ def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[s
     batch.where("error IS NULL").selectExpr("*", f"{rules.start('event_time')} AS window_start").createOrReplaceTempView("batch_rows")
     # Nearly always a whole batch is newer than all that is published: one look at its event times spares two joins and a MERGE.
     newest = max(bound.published for bound in bounds.values() if bound.published is not None)
-    if spark.sql(f"SELECT 1 FROM batch_rows JOIN {_values(bounds)} USING (topic) WHERE event_time < {_literal(newest)} AND event_time < published").isEmpty():
+    if spark.sql(f"SELECT 1 FROM batch_rows JOIN {_values(bounds)} USING (topic) WHERE event_time < {literal(newest)} AND event_time < published").isEmpty():
         return False
     late = f"""
         SELECT r.*, w.window_end, w.revision AS published_revision FROM batch_rows r
