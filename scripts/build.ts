@@ -18,8 +18,10 @@ const common: BuildOptions = {
   legalComments: 'none',
   // CommonJS packages inside an ES module still call these; under other names, because some modules declare their own.
   define: { __filename: '__fileOfBundle', __dirname: '__folderOfBundle' },
+  // And what they use that Node deprecates is nothing that whoever runs this can act on; outside node_modules Node would say it on
+  // stderr, where scripts read events.
   banner: {
-    js: "import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __fileOfBundle=__toPath(import.meta.url);const __folderOfBundle=__pathDirname(__fileOfBundle);",
+    js: "process.noDeprecation=true;import{createRequire as __createRequire}from'node:module';import{dirname as __pathDirname}from'node:path';import{fileURLToPath as __toPath}from'node:url';const require=__createRequire(import.meta.url);const __fileOfBundle=__toPath(import.meta.url);const __folderOfBundle=__pathDirname(__fileOfBundle);",
   },
   logLevel: 'error',
 };
