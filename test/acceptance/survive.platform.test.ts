@@ -42,9 +42,10 @@ type Lane = { project: Project; config: Config; context: Context; systems: Syste
 async function lane(name: string, variables: Record<string, string | number> = {}): Promise<Lane> {
   // No table is made here: a deployment need not ask Spark for any.
   const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' }, { built: true });
-  rmSync(join(project.folder, 'notebooks'), { recursive: true });
-  rmSync(join(project.folder, 'jobs/backup.job.yml'));
-  mkdirSync(join(project.folder, 'notebooks'));
+  for (const folder of ['notebooks', 'jobs']) {
+    rmSync(join(project.folder, folder), { recursive: true });
+    mkdirSync(join(project.folder, folder));
+  }
   writeFileSync(join(project.folder, 'notebooks/ingest.py'), NOTEBOOK);
   writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', 'ingest'));
   const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true, environment: { ...process.env } });
