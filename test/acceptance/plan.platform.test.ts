@@ -24,7 +24,7 @@ const notebook = (name: string): string => join(project.folder, 'notebooks', `${
 const brief = (result: any): string[] => result.steps.map((step: any) => `${step.action} ${step.thing}: ${step.risk}`);
 
 function small(name: string, variables: Record<string, string | number> = {}): Project {
-  const made = createProject(name, { partitions: 1, topics: `traffic_${name}_${now}`, ...variables }, {}, { built: true });
+  const made = createProject(name, { partitions: 1, topics: `traffic_${name}_${now}`, ...variables });
   // One job: what a plan says of it would be said three times.
   for (const file of ['backup', 'windows_rebuild']) rmSync(join(made.folder, 'jobs', `${file}.job.yml`));
   for (const each of ['ingest', 'windows']) writeFileSync(join(made.folder, 'notebooks', `${each}.py`), NOTEBOOK);

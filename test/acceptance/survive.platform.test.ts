@@ -41,7 +41,7 @@ type Lane = { project: Project; config: Config; context: Context; systems: Syste
 /** A small bundle of its own: each effect is of another kind, and each deployment takes a second. */
 async function lane(name: string, variables: Record<string, string | number> = {}): Promise<Lane> {
   // No table is made here: a deployment need not ask Spark for any.
-  const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' }, { built: true });
+  const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' });
   for (const folder of ['notebooks', 'jobs']) {
     rmSync(join(project.folder, folder), { recursive: true });
     mkdirSync(join(project.folder, folder));

@@ -13,7 +13,7 @@ let project: Project;
 
 beforeAll(async () => {
   // A cluster of its own, because it is taken away again in earnest.
-  project = createProject('workflow', { partitions: 1, cluster_name: 'sg-workflow' }, {}, { exports: true, built: true });
+  project = createProject('workflow', { partitions: 1, cluster_name: 'sg-workflow' }, {}, { exports: true });
   await project.json(['provision']);
   await project.json(['produce', '--records', '2000', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T06:00:00Z', '--seed', '3']);
 });
