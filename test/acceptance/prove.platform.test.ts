@@ -40,6 +40,8 @@ describe('prove', () => {
     await project.json(['export']);
     config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
     session = await openSql(config);
+    // What was written a moment ago is found by no search yet.
+    await elasticsearch('POST', `/${INDEX}/_refresh`);
     const { hits } = JSON.parse(await elasticsearch('GET', `/${INDEX}/_search?size=2&sort=sequence:asc`));
     documents = hits.hits.map((hit: any) => hit._id);
   }, 600_000);
