@@ -52,7 +52,7 @@ def cluster():
         "listed": [cluster["ClusterName"] for page in pages for cluster in page["ClusterInfoList"]],
         "tags": kafka.list_tags_for_resource(ResourceArn=arn)["Tags"],
         "properties": revision["ServerProperties"].decode(),
-        "configurations": kafka.list_configurations()["Configurations"],
+        "configurations": [one["Name"] for one in kafka.list_configurations()["Configurations"] if one["Arn"] == configuration["Arn"]],
         "v1": kafka.describe_cluster(ClusterArn=arn)["ClusterInfo"]["NumberOfBrokerNodes"],
         "unprocessed": [[good, unprefixed, default_key].index(one["SecretArn"]) for one in unprocessed],
         "associated": kafka.list_scram_secrets(ClusterArn=arn)["SecretArnList"] == [good],

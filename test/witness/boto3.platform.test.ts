@@ -20,7 +20,7 @@ it('boto3: a cluster from creation to deletion, its secrets item by item', { tim
     tags: { team: 'traffic' },
     v1: 1,
     properties: 'num.partitions=2\n',
-    configurations: expect.not.arrayContaining([expect.objectContaining({ Name: expect.stringMatching(/^boto-/) })]),
+    configurations: [],
     unprocessed: [1, 2],
     associated: true,
     again: ['ConflictException', 409],

@@ -22,6 +22,8 @@ export type Operation = {
   /** Arrow's schema message; absent while nothing has come. */
   arrowSchema?: Buffer;
   modifiedRows?: number;
+  /** Its rows go out in Thrift's own columns, not as Arrow. */
+  isInColumns?: boolean;
   startedAt: number;
   /** Resolves when it is no longer RUNNING: finished means that the first rows are here, or that there are none. */
   settled: Promise<void>;

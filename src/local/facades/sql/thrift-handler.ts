@@ -100,6 +100,7 @@ function metadataCalls(handles: Handles): Record<string, Call> {
     const call = async (request: MetadataCall) => {
       const session = handles.session(request.sessionHandle);
       const operation = startOperation(async () => ({ session, input: await answer(session, request), isCommand: false }), forDrivers());
+      operation.isInColumns = true;
       const handle = handles.addOperation(request.sessionHandle, operation, operationType);
       await operation.settled;
       if (operation.failure) throw operation.failure;

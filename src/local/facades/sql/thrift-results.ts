@@ -1,5 +1,6 @@
 import type { SqlFailure } from '../../spark-connect/errors.ts';
 import type { Operation, OperationState, Page } from './operation.ts';
+import { inColumns } from './thrift-columns.ts';
 import { decimalOf, namesOf, type Column } from './types.ts';
 
 /** `TStatusCode` of TCLIService. */
@@ -24,7 +25,8 @@ export function operationStatus({ state, startedAt, failure, modifiedRows }: Ope
 }
 
 /** A `TGetResultSetMetadataResp`: positions count from 1, or a driver drops the first column in silence. */
-export function resultMetadata({ columns, arrowSchema }: Operation) {
+export function resultMetadata({ columns, arrowSchema: schema, isInColumns }: Operation) {
+  const arrowSchema = isInColumns ? undefined : schema;
   return {
     status: statusOf(),
     schema: { columns: columns.map((column, index) => columnDesc(column, index + 1)) },
@@ -40,7 +42,7 @@ export function fetchedResults(operation: Operation, page: Page, isWithMetadata:
   return {
     status: statusOf(),
     hasMoreRows: page.hasMore,
-    results: { startRowOffset: page.startRow, rows: [], arrowBatches: page.batches },
+    results: { startRowOffset: page.startRow, rows: [], ...(operation.isInColumns ? { columns: inColumns(operation, page) } : { arrowBatches: page.batches }) },
     ...(isWithMetadata && { resultSetMetadata: resultMetadata(operation) }),
   };
 }
