@@ -27,6 +27,17 @@ export async function takeDeployLock(workspace: Workspace, place: Place, who: Me
   return { release: (by) => release(by, path, mine) };
 }
 
+/** Does `work` under the deployment's lock, which goes when that ends, however it ends; `warn` hears where it could not be given back. */
+export async function underDeployLock<T>(workspace: Workspace, place: Place, who: Me, { force, warn }: { force: boolean; warn(text: string): void }, work: () => Promise<T>): Promise<T> {
+  const lock = await takeDeployLock(workspace, place, who, force);
+  try {
+    return await work();
+  } finally {
+    // Ctrl-C has ended every call of this workspace; giving the lock back needs one of its own.
+    await lock.release(workspace.withSignal(undefined)).catch((error: unknown) => warn(`the deploy lock could not be given back (${String(error)}): the next deployment or rebuild needs --force-lock`));
+  }
+}
+
 async function release(workspace: Workspace, path: string, mine: Lock): Promise<void> {
   // Only after long work can somebody have broken it; a short one saves the question.
   const isOld = Date.now() - Date.parse(mine.AcquisitionTime) > 60_000;

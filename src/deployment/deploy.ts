@@ -1,5 +1,5 @@
 import type { Context } from '../command.ts';
-import { takeDeployLock } from '../databricks/lock.ts';
+import { underDeployLock } from '../databricks/lock.ts';
 import { placeOf } from '../databricks/bundle.ts';
 import { warningsOf } from '../databricks/deploy.ts';
 import { agreed } from './agree.ts';
@@ -27,13 +27,8 @@ export async function deployWorld(context: Context, options: DeployOptions): Pro
   const systems = await openSystems(context);
   try {
     if (options.dryRun) return await underLock(context, systems, options);
-    const lock = await takeDeployLock(systems.workspace, placeOf(context.config, systems.who), systems.who, options.forceLock);
-    try {
-      return await underLock(context, systems, options);
-    } finally {
-      // Ctrl-C has ended every call of this workspace; giving the lock back needs one of its own.
-      await lock.release(systems.workspace.withSignal(undefined)).catch((error: unknown) => progress.warn(`the deploy lock could not be given back (${String(error)}): the next deployment needs --force-lock`));
-    }
+    const { workspace, who } = systems;
+    return await underDeployLock(workspace, placeOf(context.config, who), who, { force: options.forceLock, warn: progress.warn }, () => underLock(context, systems, options));
   } finally {
     await systems.close();
   }

@@ -2,7 +2,7 @@ import type { Context } from '../command.ts';
 import { placeOf } from '../databricks/bundle.ts';
 import { dropTables, findTables } from '../databricks/data.ts';
 import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
-import { takeDeployLock } from '../databricks/lock.ts';
+import { underDeployLock } from '../databricks/lock.ts';
 import { getStatus, listRuns } from '../databricks/rest.ts';
 import { stopRun } from '../databricks/runs.ts';
 import { findIndexed, removeIndexed } from '../elasticsearch/destroy.ts';
@@ -41,12 +41,7 @@ export async function destroyWorld(context: Context, options: DestroyOptions): P
     // The lock stands in the folder that goes: where there is none, nobody deploys.
     const isDeployed = !options.dryRun && (await getStatus(systems.workspace, place.root)) !== undefined;
     if (!isDeployed) return await planned(context, systems, options);
-    const lock = await takeDeployLock(systems.workspace, place, systems.who, options.forceLock);
-    try {
-      return await planned(context, systems, options);
-    } finally {
-      await lock.release(systems.workspace.withSignal(undefined)).catch((error: unknown) => progress.warn(`the deploy lock could not be given back (${String(error)}): the next deployment needs --force-lock`));
-    }
+    return await underDeployLock(systems.workspace, place, systems.who, { force: options.forceLock, warn: progress.warn }, () => planned(context, systems, options));
   } finally {
     await systems.close();
   }

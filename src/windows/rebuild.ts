@@ -3,7 +3,7 @@ import { placeOf } from '../databricks/bundle.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { findTables } from '../databricks/data.ts';
 import { deployedJob } from '../databricks/deploy.ts';
-import { takeDeployLock } from '../databricks/lock.ts';
+import { underDeployLock } from '../databricks/lock.ts';
 import { runNotebook } from '../databricks/notebook.ts';
 import { abandonSwap, swapUnderWay, windowMinutesOf } from '../databricks/rebuild.ts';
 import { me } from '../databricks/rest.ts';
@@ -58,20 +58,20 @@ export async function rebuildWindows(context: Context, options: RebuildOptions):
   const workspace = await connect(config.databricks, { signal });
   const who = await me(workspace);
   const { job_id: jobId } = await deployedJob(workspace, config);
-  const lock = await takeDeployLock(workspace, placeOf(config, who), who, options.forceLock);
-  const opened: { sql?: Sql; elasticsearch?: Elasticsearch } = {};
-  try {
-    const elasticsearch = (opened.elasticsearch = await openElasticsearch(config));
-    // Without the signal: a swap that has begun is done to its end, it takes seconds.
-    const sql = (opened.sql = await openSql(config));
-    const compute = (parameters: Record<string, string>): Promise<Compared> =>
-      runNotebook(workspace, config, { job: 'windows_rebuild', task: 'rebuild', parameters, deadlineMs: options.deadlineMs, signal, onUpdate: (text) => progress.update(text) });
-    return await underLock(context, { workspace, sql, elasticsearch, tables: tableNames(config.pipeline), compute, jobId }, options);
-  } finally {
-    await opened.sql?.close();
-    await opened.elasticsearch?.close();
-    await lock.release(workspace.withSignal(undefined)).catch((error: unknown) => progress.warn(`the deploy lock could not be given back (${String(error)}): the next rebuild or deployment needs --force-lock`));
-  }
+  return underDeployLock(workspace, placeOf(config, who), who, { force: options.forceLock, warn: progress.warn }, async () => {
+    const opened: { sql?: Sql; elasticsearch?: Elasticsearch } = {};
+    try {
+      const elasticsearch = (opened.elasticsearch = await openElasticsearch(config));
+      // Without the signal: a swap that has begun is done to its end, it takes seconds.
+      const sql = (opened.sql = await openSql(config));
+      const compute = (parameters: Record<string, string>): Promise<Compared> =>
+        runNotebook(workspace, config, { job: 'windows_rebuild', task: 'rebuild', parameters, deadlineMs: options.deadlineMs, signal, onUpdate: (text) => progress.update(text) });
+      return await underLock(context, { workspace, sql, elasticsearch, tables: tableNames(config.pipeline), compute, jobId }, options);
+    } finally {
+      await opened.sql?.close();
+      await opened.elasticsearch?.close();
+    }
+  });
 }
 
 async function underLock(context: Context, parties: Parties, options: RebuildOptions): Promise<Rebuilt> {
