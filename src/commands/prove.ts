@@ -54,12 +54,22 @@ async function proveAll(context: Context, period: Period): Promise<Certificate> 
   const verifying = isWhole(period) ? verified(context, over.signal) : undefined;
   const elasticsearch = await openElasticsearch(config, signal);
   try {
-    const access = await clientAccess(config, 'pipeline');
-    const sql = (opened.sql = await openSql(config, signal));
-    const reader = (opened.reader = await openReader(access, signal));
     const { pipeline } = config;
     const tables = tableNames(pipeline);
-    const versions = await currentVersions(sql, tables);
+    const connecting = [
+      clientAccess(config, 'pipeline').then(async (access) => {
+        opened.reader = await openReader(access, signal);
+        return access;
+      }),
+      openSql(config, signal).then(async (sql) => {
+        opened.sql = sql;
+        return currentVersions(sql, tables);
+      }),
+    ] as const;
+    // Both, before anything is closed: what opens late would stay open.
+    await Promise.allSettled(connecting);
+    const [access, versions] = await Promise.all(connecting);
+    const { sql, reader } = opened as Required<typeof opened>;
     const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: pipeline.window_minutes, topics: pipeline.topics };
     // After the tables' versions: what they hold, the broker had by then.
     const offsets = await topicOffsets(access, pipeline.topics);

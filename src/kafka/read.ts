@@ -3,9 +3,10 @@ import { Failure } from '../errors.ts';
 import { pause } from '../poll.ts';
 import { clientOptions, type KafkaAccess } from './connect.ts';
 import { kafkaFailure } from './failure.ts';
+import { fetchApi, type FetchApi } from './fetch.ts';
+import type { BrokerBatch, BrokerRecord } from './record-decoding.ts';
 
-/** A record as the broker keeps it. */
-export type BrokerRecord = { offset: bigint; timestampMillis: number; key: Buffer | null; value: Buffer | null; headers: [key: Buffer | null, value: Buffer | null][] };
+export type { BrokerRecord };
 
 /** Offsets of one partition, `to` exclusive. */
 export type OffsetRange = { topic: string; partition: number; from: bigint; to: bigint };
@@ -16,16 +17,11 @@ export type Reader = {
   close(): Promise<void>;
 };
 
-type Client = typeof import('@platformatic/kafka');
-
 const FETCH_BYTES = 4_194_304;
 const MAX_WAIT_MS = 500;
 const ATTEMPTS = 8;
 /** What Spark's source uses where nothing else is set: the same records that `ingest` gets. */
 const READ_UNCOMMITTED = 0;
-/** Batches with this bit are markers of transactions, not records. */
-const CONTROL = 1 << 5;
-const LOG_APPEND_TIME = 1 << 3;
 
 /**
  * Opens a reader that needs no consumer group, and so leaves no trace at the brokers: it asks each partition's leader for its offsets.
@@ -36,13 +32,12 @@ export async function openReader(access: KafkaAccess, signal?: AbortSignal): Pro
   const client = new kafka.Base(await clientOptions(access));
   const leaders = new Map<string, Connection>();
   return {
-    read: (range) => readRange({ kafka, client, leaders, signal }, range),
+    read: (range) => readRange({ fetch: fetchApi(kafka), client, leaders, signal }, range),
     close: async () => void (await client.close().catch(() => undefined)),
   };
 }
 
-type Reading = { kafka: Client; client: Base; leaders: Map<string, Connection>; signal: AbortSignal | undefined };
-type Batches = NonNullable<Awaited<ReturnType<typeof fetchOnce>>>;
+type Reading = { fetch: FetchApi; client: Base; leaders: Map<string, Connection>; signal: AbortSignal | undefined };
 
 async function* readRange(reading: Reading, range: OffsetRange): AsyncGenerator<BrokerRecord[], void, undefined> {
   let next = range.from;
@@ -53,10 +48,9 @@ async function* readRange(reading: Reading, range: OffsetRange): AsyncGenerator<
       const batches = await ahead;
       ahead = undefined;
       const from = next;
-      const last = batches.at(-1);
-      if (last !== undefined) next = last.firstOffset + BigInt(last.lastOffsetDelta) + 1n;
+      next = batches.at(-1)?.end ?? next;
       if (next < range.to) ahead = fetchAfter(reading, range, next);
-      const records = batches.filter(({ attributes }) => (attributes & CONTROL) === 0).flatMap((batch) => recordsOf(batch, from, range.to));
+      const records = batches.flatMap((batch) => within(batch, from, range.to));
       if (records.length > 0) yield records;
     }
   } finally {
@@ -64,29 +58,21 @@ async function* readRange(reading: Reading, range: OffsetRange): AsyncGenerator<
   }
 }
 
-function recordsOf(batch: Batches[number], from: bigint, to: bigint): BrokerRecord[] {
-  const { firstOffset, firstTimestamp, maxTimestamp, attributes, records } = batch;
-  const [first, appended] = [Number(firstTimestamp), (attributes & LOG_APPEND_TIME) !== 0];
-  const found = records.map(({ offsetDelta, timestampDelta, key, value, headers }) => ({
-    offset: firstOffset + BigInt(offsetDelta),
-    timestampMillis: appended ? Number(maxTimestamp) : first + Number(timestampDelta),
-    key,
-    value,
-    headers,
-  }));
-  // A batch begins where it was written, not where it was asked for.
-  const isWhole = firstOffset >= from && firstOffset + BigInt(batch.lastOffsetDelta) < to;
-  return isWhole ? found : found.filter(({ offset }) => offset >= from && offset < to);
+/** A batch begins where it was written, not where it was asked for. */
+function within({ records, end }: BrokerBatch, from: bigint, to: bigint): BrokerRecord[] {
+  const [first] = records;
+  const isWhole = first === undefined || (first.offset >= from && end <= to);
+  return isWhole ? records : records.filter(({ offset }) => offset >= from && offset < to);
 }
 
 /** The batches at and after `next`; waits and asks again while a leader moves. */
-async function fetchAfter(reading: Reading, range: OffsetRange, next: bigint): Promise<Batches> {
+async function fetchAfter(reading: Reading, range: OffsetRange, next: bigint): Promise<BrokerBatch[]> {
   const place = `${range.topic}/${range.partition}`;
   for (let n = 1; ; n += 1) {
     reading.signal?.throwIfAborted();
     try {
       const batches = await fetchOnce(reading, range, next, n > 1);
-      if (batches !== undefined && batches.length > 0) return batches;
+      if (batches.length > 0) return batches;
       throw new Failure({ code: 'KAFKA_UNAVAILABLE', kind: 'remote', retriable: true, message: `Kafka: ${place} gives nothing at offset ${next}, and ends at ${range.to}` });
     } catch (error) {
       const failure = kafkaFailure(error, `reading ${place} at offset ${next}`);
@@ -97,8 +83,7 @@ async function fetchAfter(reading: Reading, range: OffsetRange, next: bigint): P
   }
 }
 
-/** Fetch, version 12, the last one that names topics: https://kafka.apache.org/protocol#The_Messages_Fetch */
-async function fetchOnce({ kafka, client, leaders }: Reading, { topic, partition }: OffsetRange, next: bigint, isStale: boolean) {
+async function fetchOnce({ fetch, client, leaders }: Reading, { topic, partition }: OffsetRange, next: bigint, isStale: boolean): Promise<BrokerBatch[]> {
   const place = `${topic}/${partition}`;
   let leader = leaders.get(place);
   if (!leader?.isConnected()) {
@@ -106,8 +91,7 @@ async function fetchOnce({ kafka, client, leaders }: Reading, { topic, partition
     leaders.set(place, leader);
   }
   const asked = { partition, currentLeaderEpoch: -1, fetchOffset: next, lastFetchedEpoch: -1, partitionMaxBytes: FETCH_BYTES };
-  const answer = await kafka.fetchV12.api.async(leader, MAX_WAIT_MS, 1, FETCH_BYTES, READ_UNCOMMITTED, 0, -1, [{ topicId: topic, partitions: [asked] }], [], '');
-  return answer.responses[0]?.partitions[0]?.records ?? undefined;
+  return fetch(leader, MAX_WAIT_MS, 1, FETCH_BYTES, READ_UNCOMMITTED, 0, -1, [{ topicId: topic, partitions: [asked] }], [], '');
 }
 
 async function leaderOf(client: Base, topic: string, partition: number, isStale: boolean): Promise<Connection> {

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import type { Secret } from '../../errors.ts';
 import { poll } from '../../poll.ts';
 import type { Authority, Log, Runtime, SparkDoor } from '../contract.ts';
+import { runtimeFile } from '../runtime/files.ts';
 import { writeAtomic } from '../state.ts';
 import { startServer } from './server.ts';
 import { supervise, type Supervised } from './supervise.ts';
@@ -47,7 +48,7 @@ export async function startSpark(options: SparkOptions): Promise<Spark> {
         name: 'Spark Connect',
         python: options.runtime.python,
         command: join(options.runtime.sparkHome, 'bin', 'spark-submit'),
-        args: ['--class', 'org.apache.spark.sql.connect.service.SparkConnectServer', '--properties-file', settings, 'spark-internal'],
+        args: ['--properties-file', settings, runtimeFile('spark_server.py')],
         env: {
           SPARK_HOME: options.runtime.sparkHome,
           // Java of the prerequisites' check, whatever JAVA_HOME the user's shell has.
@@ -93,6 +94,7 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     `-Dderby.stream.error.file=${join(options.logDir, 'derby.log')}`,
     '-Duser.timezone=UTC',
     '-XX:+ExitOnOutOfMemoryError',
+    '-XX:+UseParallelGC',
     ...archiveOptions(options.archive),
   ];
   return {
@@ -104,6 +106,7 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     // All three: the default of each binds to every interface.
     'spark.driver.bindAddress': '127.0.0.1',
     'spark.driver.host': '127.0.0.1',
+    'spark.plugins': 'org.apache.spark.sql.connect.SparkConnectPlugin',
     'spark.connect.grpc.binding.address': '127.0.0.1',
     'spark.connect.grpc.binding.port': options.port,
     'spark.connect.grpc.port.maxRetries': 0,
@@ -122,6 +125,10 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     // Defaults are for clusters: on two cores they are most of a small query's time.
     'spark.databricks.delta.snapshotPartitions': 1,
     'spark.sql.shuffle.partitions': 2,
+    // One process runs the same few hundred stages again and again, each session anew: what was compiled for one serves them all.
+    'spark.sql.codegen.cache.maxEntries': 2000,
+    'spark.sql.artifact.isolation.enabled': false,
+    'spark.sql.artifact.isolation.alwaysApplyClassloader': false,
   };
 }
 
