@@ -19,7 +19,7 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
     said(step);
     await doStep(workspace, wanted, step, jobs);
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
-    if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobs: { ...found.state.jobs, ...jobs } });
+    if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobsApart: undefined, jobs: { ...found.state.jobs, ...jobs } });
   }
   if (steps.length > 0) await tagCode(workspace, wanted, found, steps);
   const forgotten = Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
@@ -125,7 +125,7 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: 
     ...(occasion.rollbackTo === undefined ? {} : { rollbackTo: occasion.rollbackTo }),
   };
   const history = next === undefined ? { history: before.history, contents: before.contents } : await remembered(workspace, place, before, next, files.map((file) => file.content));
-  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), code, ...history };
+  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), ...(again.jobsApart ? { jobsApart: true } : {}), code, ...history };
 }
 
 /** The tag of each job whose settings stay while what it executes has changed. */

@@ -5,7 +5,7 @@ import type { Workspace } from './client.ts';
 import { CODE_TAG, codeHash, isCodeOf } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
-import { getJob, listFolder, listJobs, listSecrets, listTree, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
+import { getJob, listFolder, listJobs, listSecrets, listTree, me, newestJobs, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
 import { fingerprintKeys, reasonToPut, type WantedScope } from './scope.ts';
 import { isUnchanged, readState, type DeployedState } from './state.ts';
 
@@ -20,6 +20,8 @@ export type Found = Readonly<{
   jobs: Readonly<Record<string, Job>>;
   /** Jobs of the last deployment that are no longer wanted. */
   staleJobs: readonly { key: string; job_id: number; name: string }[];
+  /** True where the bundle's jobs are no longer among the workspace's newest. */
+  jobsApart: boolean;
   /** Undefined: no such scope. */
   secrets: readonly SecretKey[] | undefined;
 }>;
@@ -68,10 +70,11 @@ function checkNotebooks(jobs: readonly WantedJob[], files: readonly BundleFile[]
 /** Reads everything that the deployment touches. */
 export async function observe(workspace: Workspace, wanted: Wanted): Promise<Found> {
   const state = readState(workspace, wanted.place);
+  const unchanged = state.then((known) => unchangedJobs(workspace, wanted, known));
   const [tree, secrets, jobs, known] = await Promise.all([
     state.then((known) => listFiles(workspace, wanted, known)),
     listSecrets(workspace, wanted.scope.name),
-    Promise.all(wanted.jobs.map(async (job) => [job.key, await findJob(workspace, wanted.place, job, (await state).jobs[job.key])] as const)),
+    Promise.all(wanted.jobs.map(async (job) => [job.key, (await unchanged).jobs[job.key] ?? (await findJob(workspace, wanted.place, job, (await state).jobs[job.key]))] as const)),
     state,
   ]);
   const gone = Object.entries(known.jobs).filter(([key]) => !wanted.jobs.some((job) => job.key === key));
@@ -81,8 +84,22 @@ export async function observe(workspace: Workspace, wanted: Wanted): Promise<Fou
     tree,
     jobs: Object.fromEntries(jobs.filter((entry): entry is [string, Job] => entry[1] !== undefined)),
     staleJobs: stale.flatMap(({ key, job }) => (job !== undefined && isOurs(job, wanted.place) ? [{ key, job_id: job.job_id, name: job.settings.name ?? '' }] : [])),
+    jobsApart: (await unchanged).apart,
     secrets,
   };
+}
+
+/**
+ * Jobs of the last deployment, by key, that one look at the workspace's newest jobs shows exactly as they are wanted: a request in place of one a job.
+ * Any other is asked for by itself, because a list may leave out what it likes; and so are all of them (`apart`) where newer jobs have pushed them off that page.
+ */
+async function unchangedJobs(workspace: Workspace, wanted: Wanted, state: DeployedState): Promise<{ jobs: Record<string, Job>; apart: boolean }> {
+  const known = wanted.jobs.flatMap((job) => (state.jobs[job.key] === undefined ? [] : [{ ...job, id: state.jobs[job.key] }]));
+  if (known.length < 2 || state.jobsApart === true) return { jobs: {}, apart: state.jobsApart === true };
+  const newest = await newestJobs(workspace);
+  const there = known.flatMap(({ key, id, settings }) => newest.filter((job) => job.job_id === id).map((job) => ({ key, settings, job })));
+  const same = there.filter(({ settings, job }) => job.has_more !== true && differences(settings, job.settings).length === 0);
+  return { jobs: Object.fromEntries(same.map(({ key, job }) => [key, job])), apart: there.length < known.length };
 }
 
 /** What stands in the bundle's own folders; each listing is a request, so what nothing of ours is in is not looked at. */

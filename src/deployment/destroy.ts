@@ -3,7 +3,7 @@ import { placeOf } from '../databricks/bundle.ts';
 import { dropTables, findTables } from '../databricks/data.ts';
 import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
 import { underDeployLock } from '../databricks/lock.ts';
-import { getStatus, listRuns } from '../databricks/rest.ts';
+import { runsGoingOn, getStatus } from '../databricks/rest.ts';
 import { stopRun } from '../databricks/runs.ts';
 import { findIndexed, removeIndexed } from '../elasticsearch/destroy.ts';
 import { Failure } from '../errors.ts';
@@ -82,8 +82,8 @@ async function observeMade({ config, signal }: Context, { aws, workspace, elasti
   const [logins, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
   // Somebody else's cluster may have taken it over.
   const configuration = own === undefined || (cluster?.configuration?.arn === own.arn && !cluster.ours) ? undefined : own.arn;
-  const activeRuns = await Promise.all(deployed.map(async (thing) => (thing.what === 'job' ? (await listRuns(workspace, thing.id, { activeOnly: true })).map((run) => ({ jobId: thing.id, runId: run.run_id })) : [])));
-  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.flat() };
+  const activeRuns = await runsGoingOn(workspace, jobsOf(deployed));
+  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.map((run) => ({ jobId: run.job_id, runId: run.run_id })) };
 }
 
 /** Inside a cluster that stays; one that goes takes everything with it. */
@@ -134,11 +134,12 @@ async function remove(context: Context, systems: Systems, { cluster, logins }: M
 
 /** A run that went on would make anew what goes after it. */
 async function removeFromWorkspace({ workspace }: Systems, deployed: readonly Deployed[], progress: Context['progress']): Promise<void> {
-  for (const job of deployed) {
-    if (job.what !== 'job') continue;
-    for (const run of await listRuns(workspace, job.id, { activeOnly: true })) await stopRun(workspace, run.run_id);
-  }
+  for (const run of await runsGoingOn(workspace, jobsOf(deployed))) await stopRun(workspace, run.run_id);
   await removeDeployed(workspace, deployed, (thing) => progress.update(thing.what));
+}
+
+function jobsOf(deployed: readonly Deployed[]): number[] {
+  return deployed.flatMap((thing) => (thing.what === 'job' ? [thing.id] : []));
 }
 
 function usersOf(cluster: string): string[] {

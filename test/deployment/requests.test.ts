@@ -1,0 +1,102 @@
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.ts';
+import { apply } from '../../src/databricks/apply.ts';
+import { placeOf } from '../../src/databricks/bundle.ts';
+import type { Call, Workspace } from '../../src/databricks/client.ts';
+import { observe, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
+import { refused } from '../../src/databricks/failures.ts';
+import { underDeployLock } from '../../src/databricks/lock.ts';
+import { createJob, me, updateJob } from '../../src/databricks/rest.ts';
+import { activeRunsOf } from '../../src/deployment/observe.ts';
+import { Secret } from '../../src/errors.ts';
+import { repository } from '../config/bundle.ts';
+import { openWorkspace } from '../local/facades/workspace/fixture.ts';
+
+// What a deployment costs, request by request, with the repository's own bundle: its four jobs, its notebooks in their two folders, the controller.
+const folder = mkdtempSync(join(tmpdir(), 'streamgauge-requests-'));
+const secrets = { bootstrap_servers: new Secret('b:9096'), username: new Secret('u'), password: new Secret('p') };
+let served: Awaited<ReturnType<typeof openWorkspace>>;
+let asked: string[] = [];
+let workspace: Workspace;
+
+beforeAll(async () => {
+  for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  mkdirSync(join(folder, 'dist'));
+  writeFileSync(join(folder, 'dist/streamgauge.mjs'), 'export {};\n');
+  served = await openWorkspace();
+  const request = async <T>({ method, path, query = {}, body, bytes, raw }: Call): Promise<T> => {
+    asked.push(`${method} ${path.replace(/\/import-file\/.*/, '/import-file')}`);
+    const asText = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as [string, string]]));
+    const response = await served.fetch(method, `${path}?${new URLSearchParams(asText).toString()}`, { body: bytes ? new Uint8Array(bytes) : body === undefined ? undefined : JSON.stringify(body) });
+    const answer = Buffer.from(await response.arrayBuffer());
+    if (!response.ok) throw refused({ host: 'h', call: `${method} ${path}`, status: response.status, errorCode: JSON.parse(answer.toString()).error_code }, false);
+    return (raw ? answer : JSON.parse(answer.toString() || '{}')) as T;
+  };
+  workspace = { host: 'h', authorization: async () => ({}), request, withSignal: () => workspace };
+  await deployed();
+});
+afterAll(() => served.stop());
+
+/** The workspace's part of `deploy`; `stops` where only the plan is wanted. Returns what it did, and what that asked of the workspace. */
+async function deployed({ stops = false } = {}): Promise<{ steps: WorkspaceStep[]; asked: string[]; apart: boolean }> {
+  asked = [];
+  const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+  const who = await me(workspace);
+  const all = async (): Promise<{ steps: WorkspaceStep[]; apart: boolean }> => {
+    const bare = await wantedDeployment(workspace, config, {}, who);
+    const wanted = { ...bare, scope: { ...bare.scope, secrets } };
+    const found = await observe(workspace, wanted);
+    const activeRuns = await activeRunsOf(workspace, wanted, found);
+    const steps = plan(wanted, found);
+    if (!stops) await apply(workspace, wanted, found, steps, () => undefined, { at: '2026-01-05T00:00:00Z', what: [], activeRuns });
+    return { steps, apart: found.jobsApart };
+  };
+  const done = stops ? await all() : await underDeployLock(workspace, placeOf(config, who), who, { force: false, warn: () => undefined }, all);
+  return { ...done, asked };
+}
+
+const change = (file: string): void => appendFileSync(join(folder, file), '# changed\n');
+const reads = ['GET /api/2.0/preview/scim/v2/Me', 'GET /api/2.0/workspace/export', 'GET /api/2.0/secrets/list', ...Array<string>(4).fill('GET /api/2.0/workspace/list')];
+const lock = ['POST /api/2.0/workspace-files/import-file', 'POST /api/2.0/workspace/delete'];
+const page = 'GET /api/2.2/jobs/list';
+
+describe('requests to the workspace', () => {
+  it('of a plan and of a deployment that has nothing to do: who, state, secrets, each folder, one page of jobs', async () => {
+    expect((await deployed({ stops: true })).asked.toSorted()).toEqual([...reads, page].toSorted());
+    const { steps, asked: all } = await deployed();
+    expect([steps, all.toSorted()]).toEqual([[], [...reads, ...lock, page].toSorted()]);
+  });
+
+  it('of one changed notebook: one look for runs, the upload, the tag of each job that it belongs to, its folder again, the state', async () => {
+    change('notebooks/export.py');
+    const effects = ['GET /api/2.2/jobs/runs/list', 'POST /api/2.0/workspace/import', 'POST /api/2.2/jobs/update', 'GET /api/2.0/workspace/list', 'POST /api/2.0/workspace-files/import-file'];
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects].toSorted());
+    // Two jobs run it: one tag more, and no look for runs more.
+    change('notebooks/windows.py');
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects, 'POST /api/2.2/jobs/update'].toSorted());
+  });
+
+  it('a job that is not as it should be is asked for by itself', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const { jobs } = await observe(workspace, wanted);
+    await updateJob(workspace, jobs.backup?.job_id ?? 0, { timeout_seconds: 60 });
+    const { steps, asked: all } = await deployed({ stops: true });
+    expect(steps).toMatchObject([{ do: 'update job', key: 'backup', changes: [{ field: 'timeout_seconds', found: 60 }] }]);
+    expect(all.filter((call) => /jobs\/(list|get)/.test(call))).toEqual([page, 'GET /api/2.2/jobs/get']);
+    await deployed();
+  });
+
+  it('where newer jobs have pushed them off that page they are asked for one by one, and from the next deployment on at once', async () => {
+    for (let job = 0; job < 25; job += 1) await createJob(workspace, { name: `other ${job}` });
+    const gets = Array<string>(4).fill('GET /api/2.2/jobs/get');
+    change('notebooks/export.py');
+    const first = await deployed();
+    expect([first.apart, first.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([true, [page, ...gets]]);
+    const second = await deployed();
+    expect([second.steps, second.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([[], gets]);
+  });
+});
