@@ -13,6 +13,7 @@ import { anyTopic, deleteTopics, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts';
 import { deleteConfiguration, findConfiguration } from '../msk/configuration.ts';
+import { strayKey } from '../msk/keys.ts';
 import { observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { disownTopics, ownedTopics } from '../msk/ownership.ts';
 import { poll } from '../poll.ts';
@@ -79,7 +80,8 @@ async function observeMade({ config, signal }: Context, { aws, workspace, elasti
     // Unlike for a plan, a table that nobody can see must not count as none.
     data ? findTables(config, signal) : [],
   ]);
-  const [logins, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  const [observed, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  const logins = { ...observed, key: observed.key ?? (await strayKey(aws, name)) };
   // Somebody else's cluster may have taken it over.
   const configuration = own === undefined || (cluster?.configuration?.arn === own.arn && !cluster.ours) ? undefined : own.arn;
   const activeRuns = await runsGoingOn(workspace, jobsOf(deployed));

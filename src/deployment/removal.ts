@@ -6,7 +6,8 @@ import type { Right } from '../kafka/acls.ts';
 import type { TopicFound } from '../kafka/topics.ts';
 import type { ClusterFound } from '../msk/cluster.ts';
 import { configurationNameOf } from '../msk/configuration.ts';
-import { keyAliasOf, RECOVERY_DAYS, ROLES, type LoginsFound, type SecretFound } from '../msk/logins.ts';
+import { keyAliasOf, RECOVERY_DAYS } from '../msk/keys.ts';
+import { ROLES, type LoginsFound, type SecretFound } from '../msk/logins.ts';
 import type { Removal } from './removal-step.ts';
 import type { Change, Risk, Step } from './step.ts';
 
