@@ -73,6 +73,19 @@ export async function listFolder(workspace: Workspace, path: string, alone?: 'al
   return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** Names of what stands in a folder of a Volume; empty where there is no such folder. */
+export async function listDirectory(workspace: Workspace, path: string): Promise<string[]> {
+  const address = `/api/2.0/fs/directories${path.split('/').map(encodeURIComponent).join('/')}`;
+  const names: string[] = [];
+  let token: string | undefined;
+  do {
+    const page = await orNothing(workspace.request<{ contents?: { name: string }[]; next_page_token?: string }>({ method: 'GET', path: address, query: { page_token: token } }));
+    names.push(...(page?.contents ?? []).map(({ name }) => name));
+    token = page?.next_page_token || undefined;
+  } while (token !== undefined);
+  return names;
+}
+
 /** Deletes an object; no error where it is gone. */
 export async function deleteObject(workspace: Workspace, path: string, recursive = false): Promise<void> {
   await orNothing(workspace.request({ method: 'POST', path: '/api/2.0/workspace/delete', body: { path, recursive }, idempotent: true }));
@@ -155,6 +168,11 @@ export async function deleteJob(workspace: Workspace, jobId: number): Promise<vo
 export async function runNow(workspace: Workspace, jobId: number, parameters: Record<string, string>, token: string): Promise<number> {
   const body = { job_id: jobId, idempotency_token: token, ...(Object.keys(parameters).length === 0 ? {} : { job_parameters: parameters }) };
   return (await workspace.request<{ run_id: number }>({ method: 'POST', path: '/api/2.2/jobs/run-now', body, idempotent: true })).run_id;
+}
+
+/** Starts tasks that belong to no job, once, and returns the run's id; the token makes it safe to ask twice. */
+export async function submitRun(workspace: Workspace, name: string, tasks: readonly object[], token: string): Promise<number> {
+  return (await workspace.request<{ run_id: number }>({ method: 'POST', path: '/api/2.2/jobs/runs/submit', body: { run_name: name, idempotency_token: token, tasks }, idempotent: true })).run_id;
 }
 
 /** A run with all its tasks. */
