@@ -1,7 +1,8 @@
 import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { observeTables } from '../databricks/data.ts';
-import { observe, outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { observe } from '../databricks/observe.ts';
 import { runsGoingOn, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';

@@ -26,7 +26,7 @@ const wanted = (overrides: Partial<Wanted> = {}): Wanted => ({
   scope: { name: 'kafka', secrets },
   ...overrides,
 });
-const nothing: Found = { state: EMPTY_STATE, tree: [], jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined };
+const nothing: Found = { state: EMPTY_STATE, tree: [], alike: {}, jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined };
 const tree = [
   { path: `${place.files}/notebooks`, object_type: 'DIRECTORY' as const },
   { path: `${place.files}/notebooks/ingest`, object_type: 'NOTEBOOK' as const, object_id: 1, modified_at: 10 },
@@ -43,6 +43,7 @@ const deployed = (overrides: Partial<Found> = {}): Found => ({
     jobs: { traffic: 5 },
   },
   tree,
+  alike: {},
   jobs: { traffic: { job_id: 5, settings } },
   staleJobs: [],
   jobsApart: false,

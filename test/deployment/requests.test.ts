@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,10 +6,12 @@ import { loadConfig } from '../../src/config/load.ts';
 import { apply } from '../../src/databricks/apply.ts';
 import { placeOf } from '../../src/databricks/bundle.ts';
 import type { Call, Workspace } from '../../src/databricks/client.ts';
-import { observe, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
+import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { outdatedJobs, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
+import { observe } from '../../src/databricks/observe.ts';
 import { refused } from '../../src/databricks/failures.ts';
 import { underDeployLock } from '../../src/databricks/lock.ts';
-import { createJob, me, updateJob } from '../../src/databricks/rest.ts';
+import { createJob, me, resetJob, updateJob, type Job } from '../../src/databricks/rest.ts';
 import { activeRunsOf } from '../../src/deployment/observe.ts';
 import { Secret } from '../../src/errors.ts';
 import { repository } from '../config/bundle.ts';
@@ -40,19 +42,21 @@ beforeAll(async () => {
 });
 afterAll(() => served.stop());
 
+type Done = { steps: WorkspaceStep[]; apart: boolean; outdated: string[] };
+
 /** The workspace's part of `deploy`; `stops` where only the plan is wanted. Returns what it did, and what that asked of the workspace. */
-async function deployed({ stops = false } = {}): Promise<{ steps: WorkspaceStep[]; asked: string[]; apart: boolean }> {
+async function deployed({ stops = false } = {}): Promise<Done & { asked: string[] }> {
   asked = [];
   const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
   const who = await me(workspace);
-  const all = async (): Promise<{ steps: WorkspaceStep[]; apart: boolean }> => {
+  const all = async (): Promise<Done> => {
     const bare = await wantedDeployment(workspace, config, {}, who);
     const wanted = { ...bare, scope: { ...bare.scope, secrets } };
     const found = await observe(workspace, wanted);
     const activeRuns = await activeRunsOf(workspace, wanted, found);
     const steps = plan(wanted, found);
     if (!stops) await apply(workspace, wanted, found, steps, () => undefined, { at: '2026-01-05T00:00:00Z', what: [], activeRuns });
-    return { steps, apart: found.jobsApart };
+    return { steps, apart: found.jobsApart, outdated: outdatedJobs(wanted, found) };
   };
   const done = stops ? await all() : await underDeployLock(workspace, placeOf(config, who), who, { force: false, warn: () => undefined }, all);
   return { ...done, asked };
@@ -98,5 +102,36 @@ describe('requests to the workspace', () => {
     expect([first.apart, first.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([true, [page, ...gets]]);
     const second = await deployed();
     expect([second.steps, second.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([[], gets]);
+  });
+});
+
+describe('after the Databricks CLI has deployed the same bundle', () => {
+  it('a plan is empty, a deployment writes only what it remembers and its tags, and an edit by hand is still one', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const jobs = async (): Promise<Job[]> => Object.values((await observe(workspace, wanted)).jobs);
+    const ids = Object.fromEntries(Object.entries((await observe(workspace, wanted)).jobs).map(([key, { job_id: id }]) => [key, id]));
+    // Every file anew, every job reset to what the bundle says: without our tag.
+    for (const { path, content } of wanted.files) expect((await served.importFile(`${wanted.place.files}/${path}`, new Uint8Array(content), true)).status).toBe(200);
+    for (const { key, settings } of wanted.jobs) await resetJob(workspace, ids[key] ?? 0, settings);
+    expect(await deployed({ stops: true })).toMatchObject({ steps: [], outdated: [] });
+    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(() => undefined));
+    expect((await deployed()).steps).toEqual([]);
+    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => codeHash(wanted, key)));
+    const second = await deployed();
+    expect([second.steps, second.asked.filter((call) => call.includes('/export'))]).toEqual([[], ['GET /api/2.0/workspace/export']]);
+    await served.importFile(`${wanted.place.files}/notebooks/export.py`, '# Databricks notebook source\nprint("by hand")\n', true);
+    expect((await deployed({ stops: true })).steps).toMatchObject([{ do: 'upload', file: 'notebooks/export.py', reason: 'edited in the workspace' }]);
+    await deployed();
+  });
+
+  it('a change that it deployed makes no steps, but runs that began with what was there before are outdated', async () => {
+    change('notebooks/export.py');
+    const path = '/files/notebooks/export.py';
+    const content = readFileSync(join(folder, 'notebooks/export.py'));
+    const { place } = await wantedDeployment(workspace, loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} }), secrets);
+    await served.importFile(`${place.root}${path}`, new Uint8Array(content), true);
+    expect(await deployed()).toMatchObject({ steps: [], outdated: ['traffic_counter'] });
+    expect(await deployed()).toMatchObject({ steps: [], outdated: [] });
   });
 });
