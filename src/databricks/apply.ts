@@ -27,7 +27,7 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
   const forgotten = alike || Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
   if (steps.length === 0 && !forgotten) return jobs;
   const again = await observeAgain(workspace, wanted, found, steps);
-  const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 ? undefined : occasion, activeRuns: occasion?.activeRuns ?? [] });
+  const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 && !alike ? undefined : occasion && { ...occasion, what: [...occasion.what, ...takenIn(found)] }, activeRuns: occasion?.activeRuns ?? [] });
   await writeState(workspace, wanted.place, state);
   const left = plan(wanted, { ...again, state });
   if (left.length === 0) return jobs;
@@ -101,6 +101,12 @@ async function putSecrets(workspace: Workspace, { scope }: Wanted, step: Extract
     await putSecret(workspace, step.scope, key, secret.reveal());
   }
   await putSecret(workspace, step.scope, fingerprintKey(scope.secrets), 'of the secrets beside it');
+}
+
+/** What the history says of a deployment that somebody else did, or that was killed before it could remember. */
+function takenIn({ alike }: Found): string[] {
+  const count = Object.keys(alike).length;
+  return count === 0 ? [] : [`take in ${count} file${count === 1 ? '' : 's'} that stood there as they should`];
 }
 
 type After = { workspace: Workspace; wanted: Wanted; before: DeployedState; again: Found; jobs: Record<string, number>; occasion: Occasion | undefined; activeRuns: Occasion['activeRuns'] };

@@ -12,6 +12,7 @@ import { observe } from '../../src/databricks/observe.ts';
 import { refused } from '../../src/databricks/failures.ts';
 import { underDeployLock } from '../../src/databricks/lock.ts';
 import { createJob, me, resetJob, updateJob, type Job } from '../../src/databricks/rest.ts';
+import { readState } from '../../src/databricks/state.ts';
 import { activeRunsOf } from '../../src/deployment/observe.ts';
 import { Secret } from '../../src/errors.ts';
 import { repository } from '../config/bundle.ts';
@@ -118,6 +119,7 @@ describe('after the Databricks CLI has deployed the same bundle', () => {
     expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(() => undefined));
     expect((await deployed()).steps).toEqual([]);
     expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => codeHash(wanted, key)));
+    expect((await readState(workspace, wanted.place)).history?.at(-1)?.what).toEqual([`take in ${wanted.files.length} files that stood there as they should`]);
     const second = await deployed();
     expect([second.steps, second.asked.filter((call) => call.includes('/export'))]).toEqual([[], ['GET /api/2.0/workspace/export']]);
     await served.importFile(`${wanted.place.files}/notebooks/export.py`, '# Databricks notebook source\nprint("by hand")\n', true);
