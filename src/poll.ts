@@ -53,7 +53,9 @@ export async function retry<T>(
       const retriable = typeof error === 'object' && error !== null && 'retriable' in error && error.retriable === true;
       if (!retriable || n >= options.times) throw error;
       const askedMs = 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : 0;
-      await pause(Math.max(askedMs, options.firstPauseMs * 2 ** (n - 1) * (0.5 + random() / 2)), options.signal);
+      // Many are told the same time: they must not all come back at once.
+      const share = random();
+      await pause(Math.max(askedMs * (1 + share / 4), options.firstPauseMs * 2 ** (n - 1) * (0.5 + share / 2)), options.signal);
     }
   }
 }

@@ -48,6 +48,7 @@ export const DOCUMENTS: Record<string, z.ZodType> = {
   destroy: z.looseObject({ ...plan, dryRun: z.boolean(), kept }),
   rollback: z.looseObject({ to: count, changed: z.boolean(), dryRun: z.boolean(), steps: z.array(step) }),
   history: z.looseObject({ folder: z.string(), deployments: z.array(z.looseObject({ number: count, at: time, by: z.string(), what: z.array(z.string()), files: count })) }),
+  import: z.looseObject({ thing: z.enum(['job', 'topic', 'index', 'secret scope']), name: z.string(), was: z.string() }),
   run: z.union([ended, goingOn]),
   status,
   export: z.looseObject({ index: z.string(), read: count, written: count, unchanged: count, rejectedCount: count, rejected: z.array(z.looseObject({})), cursor: z.looseObject({ from: count, to: count }), bytes: count, seconds: z.number(), interrupted: z.boolean() }),

@@ -19,6 +19,13 @@ describe('retry', () => {
     expect(performance.now() - startedAt).toBeGreaterThanOrEqual(55);
   });
 
+  it('comes back a jittered share later than asked for: others were told the same', async () => {
+    const startedAt = performance.now();
+    let tries = 0;
+    await retry({ times: 2, firstPauseMs: 1, random: () => 1 }, async () => { tries += 1; if (tries === 1) throw busy({ retryAfterMs: 80 }); });
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(98);
+  });
+
   it('does not repeat what may not be repeated, and an interrupt ends its pause', async () => {
     let tries = 0;
     await expect(retry({ times: 9, firstPauseMs: 1 }, async () => { tries += 1; throw new Failure({ code: 'NO', kind: 'access', message: 'no' }); })).rejects.toMatchObject({ code: 'NO' });

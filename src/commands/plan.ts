@@ -26,7 +26,7 @@ export const plan: Command<Options, Result> = {
     out: { type: 'string', requiresArg: true, describe: 'File to save the plan in' },
     detailedExitcode: { type: 'boolean', describe: 'End with 7 where there is something to do' },
     destroy: { type: 'boolean', describe: 'Plan the end of everything that provision and deploy made' },
-    data: { type: 'boolean', describe: 'With --destroy: the Delta tables as well' },
+    data: { type: 'boolean', describe: 'With --destroy: the Delta tables and checkpoints as well' },
     force: { type: 'boolean', describe: 'With --destroy: secrets at once' },
   },
   async run(context, { out, detailedExitcode = false, destroy = false, data = false, force = false }) {

@@ -1,7 +1,8 @@
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
 import { CODE_TAG, codeHash } from './code.ts';
-import { listFiles, observe, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
+import { plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
+import { listFiles, observe } from './observe.ts';
 import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile } from './rest.ts';
 import { MADE_KEY, fingerprintKey } from './scope.ts';
 import { remembered, writeState, type DeployedState } from './state.ts';
@@ -14,18 +15,19 @@ export type Occasion = { at: string; what: readonly string[]; activeRuns: readon
  * done. Failure APPLY_DID_NOT_TAKE where the workspace then is not as wanted. Returns the jobs' ids by key.
  */
 export async function apply(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[], said: (step: WorkspaceStep) => void, occasion?: Occasion): Promise<Record<string, number>> {
+  const alike = Object.keys(found.alike).length > 0;
   const jobs: Record<string, number> = Object.fromEntries(Object.entries(found.jobs).map(([key, job]) => [key, job.job_id]));
   for (const step of steps) {
     said(step);
     await doStep(workspace, wanted, step, jobs);
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
-    if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobs: { ...found.state.jobs, ...jobs } });
+    if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobsApart: undefined, jobs: { ...found.state.jobs, ...jobs } });
   }
-  if (steps.length > 0) await tagCode(workspace, wanted, found, steps);
-  const forgotten = Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
+  if (steps.length > 0 || alike) await tagCode(workspace, wanted, found, steps);
+  const forgotten = alike || Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
   if (steps.length === 0 && !forgotten) return jobs;
   const again = await observeAgain(workspace, wanted, found, steps);
-  const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 ? undefined : occasion });
+  const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 && !alike ? undefined : occasion && { ...occasion, what: [...occasion.what, ...takenIn(found)] }, activeRuns: occasion?.activeRuns ?? [] });
   await writeState(workspace, wanted.place, state);
   const left = plan(wanted, { ...again, state });
   if (left.length === 0) return jobs;
@@ -40,12 +42,12 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
 /** Only what the steps touched is asked for again. */
 async function observeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found> {
   const does = (...kinds: WorkspaceStep['do'][]): boolean => steps.some((step) => kinds.includes(step.do));
-  if (does('create job', 'update job', 'delete job')) return observe(workspace, wanted);
+  if (does('create job', 'update job', 'delete job')) return observe(workspace, wanted, { written: true });
   const [tree, secrets] = await Promise.all([
     does('upload', 'delete', 'make folder') ? treeAgain(workspace, wanted, found, steps) : found.tree,
     does('create secret scope', 'put secrets') ? listSecrets(workspace, wanted.scope.name) : found.secrets,
   ]);
-  return { ...found, tree, secrets };
+  return { ...found, tree, alike: {}, secrets };
 }
 
 /** One file that was written over changed its own folder only: that one is listed. */
@@ -101,9 +103,15 @@ async function putSecrets(workspace: Workspace, { scope }: Wanted, step: Extract
   await putSecret(workspace, step.scope, fingerprintKey(scope.secrets), 'of the secrets beside it');
 }
 
-type After = { workspace: Workspace; wanted: Wanted; before: DeployedState; again: Found; jobs: Record<string, number>; occasion: Occasion | undefined };
+/** What the history says of a deployment that somebody else did, or that was killed before it could remember. */
+function takenIn({ alike }: Found): string[] {
+  const count = Object.keys(alike).length;
+  return count === 0 ? [] : [`take in ${count} file${count === 1 ? '' : 's'} that stood there as they should`];
+}
 
-async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: After): Promise<DeployedState> {
+type After = { workspace: Workspace; wanted: Wanted; before: DeployedState; again: Found; jobs: Record<string, number>; occasion: Occasion | undefined; activeRuns: Occasion['activeRuns'] };
+
+async function stateAfter({ workspace, wanted, before, again, jobs, occasion, activeRuns }: After): Promise<DeployedState> {
   const { place, files, jobs: wantedJobs } = wanted;
   const entries = files.flatMap((file) => {
     const there = again.tree.find((object) => object.path.replace(/^\/Workspace/, '') === `${place.files}/${file.object}`.replace(/^\/Workspace/, ''));
@@ -113,7 +121,7 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: 
   const codeOf = (key: string) => {
     const hash = codeHash(wanted, key);
     const known = before.code?.[key];
-    return known?.hash === hash ? known : { hash, staleRuns: (occasion?.activeRuns ?? []).filter((run) => run.key === key).map(({ runId }) => runId) };
+    return known?.hash === hash ? known : { hash, staleRuns: activeRuns.filter((run) => run.key === key).map(({ runId }) => runId) };
   };
   const code = Object.fromEntries(wantedJobs.map(({ key }) => [key, codeOf(key)]));
   const next = occasion && {
@@ -125,7 +133,7 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion }: 
     ...(occasion.rollbackTo === undefined ? {} : { rollbackTo: occasion.rollbackTo }),
   };
   const history = next === undefined ? { history: before.history, contents: before.contents } : await remembered(workspace, place, before, next, files.map((file) => file.content));
-  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), code, ...history };
+  return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), ...(again.jobsApart ? { jobsApart: true } : {}), code, ...history };
 }
 
 /** The tag of each job whose settings stay while what it executes has changed. */

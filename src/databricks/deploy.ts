@@ -5,7 +5,7 @@ import type { Workspace } from './client.ts';
 import { CODE_TAG, codeHash, isCodeOf } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
-import { getJob, listFolder, listJobs, listSecrets, listTree, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
+import { getJob, listJobs, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
 import { fingerprintKeys, reasonToPut, type WantedScope } from './scope.ts';
 import { isUnchanged, readState, type DeployedState } from './state.ts';
 
@@ -16,10 +16,14 @@ export type Wanted = Readonly<{ who: Me; place: Place; files: readonly BundleFil
 export type Found = Readonly<{
   state: DeployedState;
   tree: readonly WorkspaceObject[];
+  /** Objects that somebody else wrote (the Databricks CLI, for example) exactly as a file of the bundle, by that file's hash. */
+  alike: Readonly<Record<string, string>>;
   /** By key of the wanted job. */
   jobs: Readonly<Record<string, Job>>;
   /** Jobs of the last deployment that are no longer wanted. */
   staleJobs: readonly { key: string; job_id: number; name: string }[];
+  /** True where the bundle's jobs are no longer among the workspace's newest. */
+  jobsApart: boolean;
   /** Undefined: no such scope. */
   secrets: readonly SecretKey[] | undefined;
 }>;
@@ -65,40 +69,6 @@ function checkNotebooks(jobs: readonly WantedJob[], files: readonly BundleFile[]
   }
 }
 
-/** Reads everything that the deployment touches. */
-export async function observe(workspace: Workspace, wanted: Wanted): Promise<Found> {
-  const state = readState(workspace, wanted.place);
-  const [tree, secrets, jobs, known] = await Promise.all([
-    state.then((known) => listFiles(workspace, wanted, known)),
-    listSecrets(workspace, wanted.scope.name),
-    Promise.all(wanted.jobs.map(async (job) => [job.key, await findJob(workspace, wanted.place, job, (await state).jobs[job.key])] as const)),
-    state,
-  ]);
-  const gone = Object.entries(known.jobs).filter(([key]) => !wanted.jobs.some((job) => job.key === key));
-  const stale = await Promise.all(gone.map(async ([key, id]) => ({ key, job: await getJob(workspace, id) })));
-  return {
-    state: known,
-    tree,
-    jobs: Object.fromEntries(jobs.filter((entry): entry is [string, Job] => entry[1] !== undefined)),
-    staleJobs: stale.flatMap(({ key, job }) => (job !== undefined && isOurs(job, wanted.place) ? [{ key, job_id: job.job_id, name: job.settings.name ?? '' }] : [])),
-    secrets,
-  };
-}
-
-/** What stands in the bundle's own folders; each listing is a request, so what nothing of ours is in is not looked at. */
-export async function listFiles(workspace: Workspace, { place, files }: Pick<Wanted, 'place' | 'files'>, state: DeployedState): Promise<WorkspaceObject[]> {
-  const objects = [...files.map((file) => file.object), ...Object.keys(state.files)];
-  if (objects.length === 0 || objects.some((object) => !object.includes('/'))) return listTree(workspace, place.files);
-  const folders = [...new Set(objects.map((object) => object.slice(0, object.indexOf('/'))))].map((name) => `${place.files}/${name}`);
-  const trees = await Promise.all(
-    folders.sort().map(async (path): Promise<WorkspaceObject[]> => {
-      const there = await listFolder(workspace, path);
-      return there === undefined ? [] : [{ path, object_type: 'DIRECTORY' }, ...there];
-    }),
-  );
-  return trees.flat();
-}
-
 /** The job that an earlier deployment made: by the id it remembered, else by name and mark. Another's job of that name is refused or ignored, never touched. */
 export async function findJob(workspace: Workspace, place: Place, wanted: WantedJob, knownId?: number, others: 'refuse' | 'ignore' = 'refuse'): Promise<Job | undefined> {
   const known = knownId === undefined ? undefined : await getJob(workspace, knownId);
@@ -140,7 +110,7 @@ export async function deployedJob(workspace: Workspace, config: Config, key?: st
  * A job's mark is the bundle's own: the metadata path, which holds target and owner, and which the Databricks CLI sets as well.
  * A job that somebody disconnected from its bundle in the workspace has lost it; its tag is left.
  */
-function isOurs(job: Job, place: Place, tag?: string): boolean {
+export function isOurs(job: Job, place: Place, tag?: string): boolean {
   const path = (job.settings.deployment as { metadata_file_path?: string } | undefined)?.metadata_file_path;
   if (path === undefined || path === '') return tag !== undefined && job.settings.tags?.streamgauge === tag;
   return asWorkspace(path) === `${place.state}/metadata.json`;
@@ -179,7 +149,10 @@ export function outdatedJobs(wanted: Wanted, found: Found): string[] {
       if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
       return (step.do === 'upload' || step.do === 'delete') && isCodeOf(wanted, key, step.path.slice(wanted.place.files.length + 1));
     };
-    return steps.some(touches) || (found.state.code?.[key]?.staleRuns ?? []).length > 0;
+    // Somebody else wrote it, so there is no upload: what a run began with is what was deployed before.
+    const before = found.state.code?.[key]?.hash ?? found.jobs[key]?.settings.tags?.[CODE_TAG];
+    const replaced = before !== undefined && before !== codeHash(wanted, key) && Object.keys(found.alike).some((object) => isCodeOf(wanted, key, object));
+    return replaced || steps.some(touches) || (found.state.code?.[key]?.staleRuns ?? []).length > 0;
   });
 }
 
@@ -200,11 +173,11 @@ function folderSteps({ place, files }: Wanted, found: Found): WorkspaceStep[] {
 
 function uploadSteps(place: Place, file: BundleFile, found: Found): WorkspaceStep[] {
   const path = `${place.files}/${file.object}`;
-  const there = found.tree.find((object) => asWorkspace(object.path) === path);
+  const there = objectAt(place, file.object, found.tree);
   const upload = (reason: string): WorkspaceStep => ({ do: 'upload', path, file: file.path, type: file.type, reason });
   if (there === undefined) return [upload('new')];
   if (there.object_type !== file.type) return [{ do: 'delete', path, reason: `is a ${there.object_type.toLowerCase()}` }, upload('other type')];
-  if (isUnchanged(found.state, file.object, file.sha256, there)) return [];
+  if (found.alike[file.object] === file.sha256 || isUnchanged(found.state, file.object, file.sha256, there)) return [];
   const known = found.state.files[file.object];
   return [upload(known === undefined ? FOREIGN : known.sha256 === file.sha256 ? 'edited in the workspace' : 'changed')];
 }
@@ -224,6 +197,11 @@ function staleSteps({ place, files }: Wanted, found: Found): WorkspaceStep[] {
   const wanted = new Set(files.map((file) => file.object));
   const gone = Object.keys(found.state.files).filter((object) => !wanted.has(object) && found.tree.some((there) => asWorkspace(there.path) === `${place.files}/${object}`));
   return [...jobs, ...gone.sort().map((object): WorkspaceStep => ({ do: 'delete', path: `${place.files}/${object}`, reason: 'no longer in the bundle' }))];
+}
+
+/** A file's object, as it was found. */
+export function objectAt(place: Place, object: string, tree: readonly WorkspaceObject[]): WorkspaceObject | undefined {
+  return tree.find((there) => asWorkspace(there.path) === `${place.files}/${object}`);
 }
 
 /** The workspace spells one object with and without `/Workspace`. */

@@ -6,11 +6,14 @@ import { deployedJob } from './deploy.ts';
 import { getRunOutput } from './rest.ts';
 import { followRun, startRun, stopRun, type RunEvent, type RunReport } from './runs.ts';
 
-export type NotebookRun = {
+export type NotebookRun = Following & {
   /** Key of the job in the bundle, and the task whose answer counts. */
   job: string;
   task: string;
   parameters: Record<string, string>;
+};
+
+export type Following = {
   deadlineMs: number;
   signal?: AbortSignal;
   /** What is going on, for a person. */
@@ -21,9 +24,14 @@ export type NotebookRun = {
  * Runs a deployed job to its end and returns what the task's notebook exited with, as JSON. A run that fails is a Failure with the
  * notebook's own error; one that is interrupted is cancelled, because nobody else waits for it.
  */
-export async function runNotebook<T>(workspace: Workspace, config: Config, { job, task, parameters, deadlineMs, signal, onUpdate }: NotebookRun): Promise<T> {
+export async function runNotebook<T>(workspace: Workspace, config: Config, { job, task, parameters, ...following }: NotebookRun): Promise<T> {
   const deployed = await deployedJob(workspace, config, job);
   const runId = await startRun(workspace, deployed.job_id, parameters, randomUUID());
+  return notebookResult<T>(workspace, config, { runId, task }, following);
+}
+
+/** Follows a run that was started for its answer: the same, of a run that goes on already. */
+export async function notebookResult<T>(workspace: Workspace, config: Config, { runId, task }: { runId: number; task: string }, { deadlineMs, signal, onUpdate }: Following): Promise<T> {
   const report = await followRun(workspace, runId, { deadlineMs, signal, maxPauseMs: 3000, onEvent: (event) => onUpdate?.(described(event, runId)) }).catch(async (error: unknown) => {
     if (signal?.aborted) await stopRun(workspace.withSignal(AbortSignal.timeout(60_000)), runId, 60_000);
     throw error;

@@ -18,6 +18,11 @@ export type RunTask = { run_id: number; task_key: string; state: RunState; attem
 export type Run = { run_id: number; job_id?: number; run_name?: string; run_page_url?: string; state: RunState; start_time?: number; end_time?: number; tasks?: RunTask[]; job_parameters?: { name: string; default?: string; value?: string }[] };
 export type RunOutput = { error?: string; error_trace?: string; logs?: string; logs_truncated?: boolean; notebook_output?: { result?: string; truncated?: boolean } };
 
+/** Jobs that one look at the workspace's newest shows: each comes with its tasks, so a page of a hundred would be large. */
+const NEWEST = 25;
+/** The most runs that one call answers. */
+const RUNS = 25;
+
 async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
   try {
     return await answer;
@@ -68,6 +73,19 @@ export async function listFolder(workspace: Workspace, path: string, alone?: 'al
   return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
+/** Names of what stands in a folder of a Volume; empty where there is no such folder. */
+export async function listDirectory(workspace: Workspace, path: string): Promise<string[]> {
+  const address = `/api/2.0/fs/directories${path.split('/').map(encodeURIComponent).join('/')}`;
+  const names: string[] = [];
+  let token: string | undefined;
+  do {
+    const page = await orNothing(workspace.request<{ contents?: { name: string }[]; next_page_token?: string }>({ method: 'GET', path: address, query: { page_token: token } }));
+    names.push(...(page?.contents ?? []).map(({ name }) => name));
+    token = page?.next_page_token || undefined;
+  } while (token !== undefined);
+  return names;
+}
+
 /** Deletes an object; no error where it is gone. */
 export async function deleteObject(workspace: Workspace, path: string, recursive = false): Promise<void> {
   await orNothing(workspace.request({ method: 'POST', path: '/api/2.0/workspace/delete', body: { path, recursive }, idempotent: true }));
@@ -113,6 +131,11 @@ export async function listJobs(workspace: Workspace, name?: string): Promise<Job
   return jobs;
 }
 
+/** The workspace's newest jobs, with tasks and clusters (the first hundred of each; `has_more` where a job has more). */
+export async function newestJobs(workspace: Workspace): Promise<(Job & { has_more?: boolean })[]> {
+  return (await workspace.request<{ jobs?: (Job & { has_more?: boolean })[] }>({ method: 'GET', path: '/api/2.2/jobs/list', query: { limit: NEWEST, expand_tasks: true } })).jobs ?? [];
+}
+
 /** A job with all its tasks, or undefined. */
 export async function getJob(workspace: Workspace, jobId: number): Promise<Job | undefined> {
   const first = await orNothing(workspace.request<Job & { next_page_token?: string }>({ method: 'GET', path: '/api/2.2/jobs/get', query: { job_id: jobId } }));
@@ -145,6 +168,11 @@ export async function deleteJob(workspace: Workspace, jobId: number): Promise<vo
 export async function runNow(workspace: Workspace, jobId: number, parameters: Record<string, string>, token: string): Promise<number> {
   const body = { job_id: jobId, idempotency_token: token, ...(Object.keys(parameters).length === 0 ? {} : { job_parameters: parameters }) };
   return (await workspace.request<{ run_id: number }>({ method: 'POST', path: '/api/2.2/jobs/run-now', body, idempotent: true })).run_id;
+}
+
+/** Starts tasks that belong to no job, once, and returns the run's id; the token makes it safe to ask twice. */
+export async function submitRun(workspace: Workspace, name: string, tasks: readonly object[], token: string): Promise<number> {
+  return (await workspace.request<{ run_id: number }>({ method: 'POST', path: '/api/2.2/jobs/runs/submit', body: { run_name: name, idempotency_token: token, tasks }, idempotent: true })).run_id;
 }
 
 /** A run with all its tasks. */
@@ -208,6 +236,15 @@ export async function cancelRun(workspace: Workspace, runId: number): Promise<vo
 
 /** The newest runs of a job first, at most `limit` (up to 25). */
 export async function listRuns(workspace: Workspace, jobId: number, options: { activeOnly?: boolean; limit?: number } = {}): Promise<Run[]> {
-  const query = { job_id: jobId, limit: options.limit ?? 25, active_only: options.activeOnly };
+  const query = { job_id: jobId, limit: options.limit ?? RUNS, active_only: options.activeOnly };
   return (await workspace.request<{ runs?: Run[] }>({ method: 'GET', path: '/api/2.2/jobs/runs/list', query })).runs ?? [];
+}
+
+/** Runs of these jobs that go on: those of several jobs from one look at all that go on in the workspace, or, where that is too much for one answer, job by job. */
+export async function runsGoingOn(workspace: Workspace, jobIds: readonly number[]): Promise<(Run & { job_id: number })[]> {
+  if (jobIds.length > 1) {
+    const { runs = [], next_page_token: more } = await workspace.request<{ runs?: Run[]; next_page_token?: string }>({ method: 'GET', path: '/api/2.2/jobs/runs/list', query: { limit: RUNS, active_only: true } });
+    if (!more) return runs.flatMap((run) => (run.job_id !== undefined && jobIds.includes(run.job_id) ? [{ ...run, job_id: run.job_id }] : []));
+  }
+  return (await Promise.all(jobIds.map(async (id) => (await listRuns(workspace, id, { activeOnly: true })).map((run) => ({ ...run, job_id: id }))))).flat();
 }

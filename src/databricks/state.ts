@@ -15,6 +15,8 @@ export type DeployedState = Readonly<{
   version: 1;
   files: Readonly<Record<string, { sha256: string; object_id?: number; modified_at?: number }>>;
   jobs: Readonly<Record<string, number>>;
+  /** The bundle's jobs are no longer among the workspace's newest: they are asked for one by one. */
+  jobsApart?: boolean;
   /** By job: the hash of what its runs execute, and the runs that were going on when it came: these execute something else. */
   code?: Readonly<Record<string, { hash: string; staleRuns: readonly number[] }>>;
   history?: readonly Deployment[];

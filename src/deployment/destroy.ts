@@ -1,9 +1,10 @@
 import type { Context } from '../command.ts';
 import { placeOf } from '../databricks/bundle.ts';
+import { findCheckpoints, removeCheckpoints } from '../databricks/checkpoints.ts';
 import { dropTables, findTables } from '../databricks/data.ts';
 import { findDeployed, removeDeployed, type Deployed } from '../databricks/destroy.ts';
 import { underDeployLock } from '../databricks/lock.ts';
-import { getStatus, listRuns } from '../databricks/rest.ts';
+import { runsGoingOn, getStatus } from '../databricks/rest.ts';
 import { stopRun } from '../databricks/runs.ts';
 import { findIndexed, removeIndexed } from '../elasticsearch/destroy.ts';
 import { Failure } from '../errors.ts';
@@ -13,6 +14,7 @@ import { anyTopic, deleteTopics, findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { deleteCluster, findCluster, type ClusterFound } from '../msk/cluster.ts';
 import { deleteConfiguration, findConfiguration } from '../msk/configuration.ts';
+import { strayKey } from '../msk/keys.ts';
 import { observeLogins, removeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { disownTopics, ownedTopics } from '../msk/ownership.ts';
 import { poll } from '../poll.ts';
@@ -21,6 +23,9 @@ import { openSystems, type Systems } from './observe.ts';
 import { checkProtected, keptOf, planRemoval, type Made, type RemovalOptions } from './removal.ts';
 import type { Removal } from './removal-step.ts';
 import { sentence, type Step } from './step.ts';
+
+/** A cluster starts for it. */
+const CHECKPOINTS_DEADLINE_MS = 30 * 60_000;
 
 export type DestroyOptions = RemovalOptions & {
   yes: boolean;
@@ -49,18 +54,17 @@ export async function destroyWorld(context: Context, options: DestroyOptions): P
 
 async function planned(context: Context, systems: Systems, options: DestroyOptions): Promise<Destroyed> {
   const { config, progress } = context;
-  const { cluster_name: name } = config.pipeline;
   progress.update('looking for what is there');
   const made = await observeMade(context, systems, options);
   checkProtected(config, made);
-  const steps = planRemoval(name, made, options);
+  const steps = planRemoval(config.pipeline, made, options);
   options.check?.(made, steps);
   const done = { steps, kept: keptOf(config.pipeline, made), made };
   if (options.dryRun || steps.length === 0) return done;
   for (const step of steps) progress.note(sentence(step));
   if (!options.yes) await agreed(context, `Do these ${steps.length} steps to target ${config.target}?`, 'destroy');
   await remove(context, systems, made, steps, options);
-  const left = planRemoval(name, await observeMade(context, systems, options), options);
+  const left = planRemoval(config.pipeline, await observeMade(context, systems, options), options);
   if (left.length === 0) return done;
   throw new Failure({
     code: 'APPLY_DID_NOT_TAKE',
@@ -79,11 +83,13 @@ async function observeMade({ config, signal }: Context, { aws, workspace, elasti
     // Unlike for a plan, a table that nobody can see must not count as none.
     data ? findTables(config, signal) : [],
   ]);
-  const [logins, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  const [observed, own] = await Promise.all([observeLogins(aws, name, cluster?.state === 'DELETING' ? undefined : cluster), findConfiguration(aws, name)]);
+  const logins = { ...observed, key: observed.key ?? (await strayKey(aws, name)) };
   // Somebody else's cluster may have taken it over.
   const configuration = own === undefined || (cluster?.configuration?.arn === own.arn && !cluster.ours) ? undefined : own.arn;
-  const activeRuns = await Promise.all(deployed.map(async (thing) => (thing.what === 'job' ? (await listRuns(workspace, thing.id, { activeOnly: true })).map((run) => ({ jobId: thing.id, runId: run.run_id })) : [])));
-  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, activeRuns: activeRuns.flat() };
+  const checkpoints = data ? await findCheckpoints(workspace, config, tables.length > 0 || hasFolder(deployed)) : [];
+  const activeRuns = await runsGoingOn(workspace, jobsOf(deployed));
+  return { cluster, configuration, logins, ...(await observeInside(config, aws, cluster, logins)), deployed, indexed, tables, checkpoints, activeRuns: activeRuns.map((run) => ({ jobId: run.job_id, runId: run.run_id })) };
 }
 
 /** Inside a cluster that stays; one that goes takes everything with it. */
@@ -105,13 +111,19 @@ function stepsThat<K extends Removal['do']>(steps: readonly Step[], kind: K): Do
   return steps.flatMap(({ work }) => (work.room === 'removal' && work.step.do === kind ? [work.step as Does<K>] : []));
 }
 
-async function remove(context: Context, systems: Systems, { cluster, logins }: Made, steps: readonly Step[], { force }: RemovalOptions): Promise<void> {
+async function remove(context: Context, systems: Systems, { cluster, logins, deployed }: Made, steps: readonly Step[], { force }: RemovalOptions): Promise<void> {
   const { config, progress, signal } = context;
-  const { aws, elasticsearch } = systems;
+  const { aws, elasticsearch, workspace, who } = systems;
   const { cluster_name: name, index } = config.pipeline;
-  await removeFromWorkspace(systems, stepsThat(steps, 'remove deployed').map(({ thing }) => thing), progress);
+  const things = stepsThat(steps, 'remove deployed').map(({ thing }) => thing);
+  // A run that went on would make anew what goes after it.
+  for (const run of await runsGoingOn(workspace, jobsOf(things))) await stopRun(workspace, run.run_id);
+  const removed = (which: (thing: Deployed) => boolean): Promise<void> => removeDeployed(workspace, things.filter(which), ({ what }) => progress.update(what));
+  await removed(({ what }) => what === 'job');
   const tables = stepsThat(steps, 'drop table').map(({ table }) => table);
   if (tables.length > 0) await dropTables(config, tables, signal);
+  if (stepsThat(steps, 'remove checkpoints').length > 0) await removeCheckpoints(workspace, config, who, hasFolder(deployed), { deadlineMs: CHECKPOINTS_DEADLINE_MS, signal, onUpdate: (text) => progress.update(`checkpoints: ${text}`) });
+  await removed(({ what }) => what !== 'job');
   const indexed = { indices: stepsThat(steps, 'delete index').map((step) => step.index), template: stepsThat(steps, 'delete template')[0]?.index };
   if (elasticsearch !== undefined) await removeIndexed(elasticsearch, index, indexed);
   const topics = stepsThat(steps, 'delete topic').map(({ topic }) => topic);
@@ -132,13 +144,12 @@ async function remove(context: Context, systems: Systems, { cluster, logins }: M
   for (const { arn } of stepsThat(steps, 'delete configuration')) await deleteConfiguration(aws, arn);
 }
 
-/** A run that went on would make anew what goes after it. */
-async function removeFromWorkspace({ workspace }: Systems, deployed: readonly Deployed[], progress: Context['progress']): Promise<void> {
-  for (const job of deployed) {
-    if (job.what !== 'job') continue;
-    for (const run of await listRuns(workspace, job.id, { activeOnly: true })) await stopRun(workspace, run.run_id);
-  }
-  await removeDeployed(workspace, deployed, (thing) => progress.update(thing.what));
+function jobsOf(deployed: readonly Deployed[]): number[] {
+  return deployed.flatMap((thing) => (thing.what === 'job' ? [thing.id] : []));
+}
+
+function hasFolder(deployed: readonly Deployed[]): boolean {
+  return deployed.some(({ what }) => what === 'folder');
 }
 
 function usersOf(cluster: string): string[] {

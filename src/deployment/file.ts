@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import type { Config } from '../config/config.ts';
+import { differences } from '../databricks/differences.ts';
 import { Failure } from '../errors.ts';
 import type { World } from './observe.ts';
 import type { Made, RemovalOptions } from './removal.ts';
@@ -74,8 +75,13 @@ function wantedHash({ wanted: { pipeline, workspace, template } }: World): strin
 }
 
 function foundHash(world: World): string {
-  const { activeRuns: _, cluster, rights, ...found } = world.found;
-  return sha256(stable({ ...found, cluster: lastingCluster(cluster), rights: rights.map(stable).sort() }));
+  const { activeRuns: _, cluster, rights, workspace, ...found } = world.found;
+  return sha256(stable({ ...found, workspace: { ...workspace, ...lastingJobs(workspace.jobs) }, cluster: lastingCluster(cluster), rights: rights.map(stable).sort() }));
+}
+
+/** Jobs by what a bundle can say of them: how they were asked for, and among which others they stand, changes nothing. */
+function lastingJobs(jobs: World['found']['workspace']['jobs']): object {
+  return { jobs: Object.entries(jobs).map(([key, { job_id: id, settings }]) => [key, id, settings.tags, differences({}, settings)]), jobsApart: undefined };
 }
 
 /** What decides over an end besides the world: whose names these are, and what must stay. */

@@ -1,8 +1,9 @@
 import type { Context } from '../command.ts';
 import { connect, type Workspace } from '../databricks/client.ts';
 import { observeTables } from '../databricks/data.ts';
-import { observe, outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
-import { listRuns, me, type Me } from '../databricks/rest.ts';
+import { outdatedJobs, wantedDeployment, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
+import { observe } from '../databricks/observe.ts';
+import { runsGoingOn, me, type Me } from '../databricks/rest.ts';
 import { openElasticsearch, type Elasticsearch } from '../elasticsearch/connect.ts';
 import { findTemplate, indexTemplate } from '../elasticsearch/template.ts';
 import { Failure, Secret } from '../errors.ts';
@@ -66,15 +67,11 @@ async function observeWorkspace({ config }: Context, { workspace, who }: Systems
   return { wanted, found, activeRuns: await activeRunsOf(workspace, wanted, found) };
 }
 
-/** Runs that go on, of jobs that do not stay as they are: nobody else's have to be known, and each job is a request. */
+/** Runs that go on, of jobs that do not stay as they are: nobody else's have to be known. */
 export async function activeRunsOf(workspace: Workspace, wanted: WorkspaceWanted, found: WorkspaceFound): Promise<Observed['activeRuns']> {
-  const running = await Promise.all(
-    outdatedJobs(wanted, found).map(async (key) => {
-      const id = found.jobs[key]?.job_id;
-      return id === undefined ? [] : (await listRuns(workspace, id, { activeOnly: true })).map((run) => ({ key, jobId: id, runId: run.run_id }));
-    }),
-  );
-  return running.flat();
+  const jobs = outdatedJobs(wanted, found).flatMap((key) => (found.jobs[key] === undefined ? [] : [{ key, id: found.jobs[key].job_id }]));
+  const runs = await runsGoingOn(workspace, jobs.map(({ id }) => id));
+  return jobs.flatMap(({ key, id }) => runs.filter((run) => run.job_id === id).map((run) => ({ key, jobId: id, runId: run.run_id })));
 }
 
 /** MSK and Kafka; what is inside the cluster only where the admin can log in already. `secrets` are the pipeline's, where they are there. */

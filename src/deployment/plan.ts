@@ -51,8 +51,9 @@ export function planBroker(pipeline: Pipeline, found: BrokerFound): Step[] {
 function restarts({ workspace }: Wanted, found: Observed): Step[] {
   const outdated = outdatedJobs(workspace, found.workspace);
   const stale = (key: string): readonly number[] => found.workspace.state.code?.[key]?.staleRuns ?? [];
-  const changes = (key: string): boolean => outdatedJobs(workspace, { ...found.workspace, state: { ...found.workspace.state, code: {} } }).includes(key);
-  return found.activeRuns.filter(({ key, runId }) => outdated.includes(key) && (stale(key).includes(runId) || changes(key))).map(restartStep);
+  const none = Object.fromEntries(Object.entries(found.workspace.state.code ?? {}).map(([key, { hash }]) => [key, { hash, staleRuns: [] }]));
+  const changed = outdatedJobs(workspace, { ...found.workspace, state: { ...found.workspace.state, code: none } });
+  return found.activeRuns.filter(({ key, runId }) => outdated.includes(key) && (stale(key).includes(runId) || changed.includes(key))).map(restartStep);
 }
 
 /** The plan's part in Elasticsearch. Pure. */

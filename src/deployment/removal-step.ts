@@ -4,6 +4,7 @@ import type { Deployed } from '../databricks/destroy.ts';
 export type Removal =
   | { do: 'remove deployed'; thing: Deployed }
   | { do: 'drop table'; table: string }
+  | { do: 'remove checkpoints'; root: string }
   | { do: 'delete index'; index: string }
   | { do: 'delete template'; index: string }
   | { do: 'delete topic'; topic: string }

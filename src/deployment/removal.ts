@@ -6,12 +6,13 @@ import type { Right } from '../kafka/acls.ts';
 import type { TopicFound } from '../kafka/topics.ts';
 import type { ClusterFound } from '../msk/cluster.ts';
 import { configurationNameOf } from '../msk/configuration.ts';
-import { keyAliasOf, RECOVERY_DAYS, ROLES, type LoginsFound, type SecretFound } from '../msk/logins.ts';
+import { keyAliasOf, RECOVERY_DAYS } from '../msk/keys.ts';
+import { ROLES, type LoginsFound, type SecretFound } from '../msk/logins.ts';
 import type { Removal } from './removal-step.ts';
 import type { Change, Risk, Step } from './step.ts';
 
 /** What shall go besides that which can be made again. */
-export type RemovalOptions = Readonly<{ /** The Delta tables. */ data: boolean; /** Secrets without the days in which they can be had back. */ force: boolean }>;
+export type RemovalOptions = Readonly<{ /** The Delta tables, and the checkpoints of the streams that wrote them. */ data: boolean; /** Secrets without the days in which they can be had back. */ force: boolean }>;
 
 /** What provision and deploy made and is still there; topics and rights only of a cluster that stays: one that goes takes them along. */
 export type Made = Readonly<{
@@ -27,16 +28,22 @@ export type Made = Readonly<{
   indexed: Indexed;
   /** Empty where they are not asked for. */
   tables: readonly string[];
+  /** Folders of the streams below `checkpoint_root`, likewise. */
+  checkpoints: readonly string[];
   activeRuns: readonly { jobId: number; runId: number }[];
 }>;
 
 /** Every step that takes back what was made, from the outside in: what uses a thing goes before it. Pure. */
-export function planRemoval(name: string, made: Made, { force }: RemovalOptions): Step[] {
-  const { cluster, configuration, logins, topics, goneTopics, rights, deployed, indexed, tables } = made;
+export function planRemoval({ cluster_name: name, checkpoint_root: root }: Pick<Config['pipeline'], 'cluster_name' | 'checkpoint_root'>, made: Made, { force }: RemovalOptions): Step[] {
+  const { cluster, configuration, logins, topics, goneTopics, rights, deployed, indexed, tables, checkpoints } = made;
   const users = [...new Set(rights.map(({ user }) => user))];
   return [
-    ...deployed.map((thing) => deployedStep(thing, made)),
+    ...deployed.filter(({ what }) => what === 'job').map((thing) => deployedStep(thing, made)),
     ...tables.map((table) => gone('table', table, 'loses data', { do: 'drop table', table })),
+    // After the tables: a stream without its checkpoint would write every record once more into a table that is still there. Before the folder: while
+    // that stands, whoever was killed in between knows what is left.
+    ...(checkpoints.length === 0 ? [] : [{ ...gone('checkpoints', root, 'loses data', { do: 'remove checkpoints', root }, fields({ folders: checkpoints })), why: 'where the streams were; the next deployment reads the topics from their beginning' }]),
+    ...deployed.filter(({ what }) => what !== 'job').map((thing) => deployedStep(thing, made)),
     ...indexed.indices.map((index) => gone('index', index, 'loses data', { do: 'delete index', index })),
     ...(indexed.template === undefined ? [] : [gone('index template', indexed.template, 'safe', { do: 'delete template', index: indexed.template })]),
     ...topics.map(topicStep),
@@ -50,14 +57,13 @@ export function planRemoval(name: string, made: Made, { force }: RemovalOptions)
   ];
 }
 
-/** What is there and stays: what somebody else made, and the checkpoints, which no tables can be read with but those that go. */
-export function keptOf({ cluster_name: name, checkpoint_root: checkpoints }: Pick<Config['pipeline'], 'cluster_name' | 'checkpoint_root'>, { cluster, logins, tables }: Made): { thing: string; name: string }[] {
+/** What is there and stays: what somebody else made. */
+export function keptOf({ cluster_name: name }: Pick<Config['pipeline'], 'cluster_name'>, { cluster, logins }: Made): { thing: string; name: string }[] {
   const secrets = ROLES.flatMap((role) => logins.secrets[role] ?? []).filter((secret) => !secret.ours);
   return [
     ...(cluster !== undefined && !cluster.ours ? [{ thing: 'cluster', name }] : []),
     ...secrets.map((secret) => ({ thing: 'secret', name: secret.name })),
     ...(logins.key?.ours === false ? [{ thing: 'key', name: keyAliasOf(name) }] : []),
-    ...(tables.length > 0 ? [{ thing: 'checkpoints of these tables: remove them before the next deployment', name: checkpoints }] : []),
   ];
 }
 

@@ -4,6 +4,7 @@ import { retry } from '../poll.ts';
 import { CREATED_BY, type Aws } from './clients.ts';
 import type { ClusterFound } from './cluster.ts';
 import { awsFailure, ifThere, translated } from './failures.ts';
+import { createKey, findKey, keyAliasOf, RECOVERY_DAYS, removeKey, type KeyFound } from './keys.ts';
 
 /** admin: provision, destroy and looking at topics. pipeline: producing, and the Spark job. */
 export type Role = 'admin' | 'pipeline';
@@ -12,7 +13,7 @@ export const ROLES: readonly Role[] = ['admin', 'pipeline'];
 export type SecretFound = { name: string; arn: string; ours: boolean; scheduledForDeletion: boolean; associated: boolean };
 
 /** The key and the secrets of a cluster's two SCRAM users; undefined for what does not exist. */
-export type LoginsFound = { key: { id: string; arn: string; ours: boolean } | undefined; secrets: Record<Role, SecretFound | undefined> };
+export type LoginsFound = { key: KeyFound | undefined; secrets: Record<Role, SecretFound | undefined> };
 
 export type LoginStep =
   | { do: 'create key'; alias: string }
@@ -21,8 +22,6 @@ export type LoginStep =
   | { do: 'associate secrets'; names: string[] };
 
 const TAGS = [{ Key: CREATED_BY.key, Value: CREATED_BY.value }];
-/** Least and default of what AWS allows: nobody needs the key or a generated password again. */
-export const RECOVERY_DAYS = 7;
 
 /** The SCRAM user of a role. */
 export function usernameOf(cluster: string, role: Role): string {
@@ -32,11 +31,6 @@ export function usernameOf(cluster: string, role: Role): string {
 /** The secret of a role; MSK takes only names with this prefix. */
 export function secretNameOf(cluster: string, role: Role): string {
   return `AmazonMSK_${cluster}_${usernameOf(cluster, role)}`;
-}
-
-/** The alias of the key that encrypts the secrets: MSK refuses secrets under the account's default key. */
-export function keyAliasOf(cluster: string): string {
-  return `alias/${cluster}-streamgauge`;
 }
 
 /** Looks at key, secrets and their association with the cluster (undefined: it is gone, so nothing is associated). */
@@ -68,7 +62,7 @@ export function planLogins(cluster: string, found: LoginsFound): LoginStep[] {
 export async function applyLoginStep(aws: Aws, cluster: ClusterFound, step: LoginStep, signal?: AbortSignal): Promise<void> {
   switch (step.do) {
     case 'create key':
-      return createKey(aws, step.alias);
+      return createKey(aws, cluster.name);
     case 'create secret':
       await translated(`creating secret ${step.name}`, async () =>
         aws.secrets.send(new aws.api.secrets.CreateSecretCommand({ Name: step.name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(step.username), Tags: TAGS, Description: `SCRAM user ${step.username} of MSK cluster ${cluster.name}` })),
@@ -102,11 +96,7 @@ export async function removeLogins(aws: Aws, cluster: ClusterFound | undefined, 
     const how = force ? { ForceDeleteWithoutRecovery: true } : { RecoveryWindowInDays: RECOVERY_DAYS };
     await ifThere(`deleting secret ${secret.name}`, () => aws.secrets.send(new aws.api.secrets.DeleteSecretCommand({ SecretId: secret.arn, ...how })));
   }
-  const { key } = found;
-  if (key?.ours !== true) return;
-  // The alias first: the next provision must not find a key that is about to go.
-  await ifThere('deleting the key alias', () => aws.kms.send(new aws.api.kms.DeleteAliasCommand({ AliasName: keyAliasOf(name) })));
-  await ifThere('scheduling the deletion of the key', () => aws.kms.send(new aws.api.kms.ScheduleKeyDeletionCommand({ KeyId: key.id, PendingWindowInDays: RECOVERY_DAYS })));
+  if (found.key?.ours === true) await removeKey(aws, name, found.key);
 }
 
 async function associatedSecrets(aws: Aws, cluster: ClusterFound): Promise<string[]> {
@@ -117,29 +107,12 @@ async function associatedSecrets(aws: Aws, cluster: ClusterFound): Promise<strin
   });
 }
 
-async function findKey(aws: Aws, cluster: string): Promise<LoginsFound['key']> {
-  const alias = keyAliasOf(cluster);
-  const answer = await ifThere(`looking for key ${alias}`, () => aws.kms.send(new aws.api.kms.DescribeKeyCommand({ KeyId: alias })));
-  const { KeyId: id, Arn: arn } = answer?.KeyMetadata ?? {};
-  if (id === undefined || arn === undefined) return undefined;
-  const tags = await translated(`reading the tags of key ${alias}`, () => aws.kms.send(new aws.api.kms.ListResourceTagsCommand({ KeyId: id })));
-  return { id, arn, ours: (tags.Tags ?? []).some((tag) => tag.TagKey === CREATED_BY.key && tag.TagValue === CREATED_BY.value) };
-}
-
 async function findSecret(aws: Aws, cluster: string, role: Role, associated: ReadonlySet<string>): Promise<SecretFound | undefined> {
   const name = secretNameOf(cluster, role);
   const answer = await ifThere(`looking for secret ${name}`, () => aws.secrets.send(new aws.api.secrets.DescribeSecretCommand({ SecretId: name })));
   if (answer?.ARN === undefined) return undefined;
   const ours = (answer.Tags ?? []).some((tag) => tag.Key === CREATED_BY.key && tag.Value === CREATED_BY.value);
   return { name, arn: answer.ARN, ours, scheduledForDeletion: Boolean(answer.DeletedDate), associated: associated.has(answer.ARN) };
-}
-
-async function createKey(aws: Aws, alias: string): Promise<void> {
-  await translated(`creating key ${alias}`, async () => {
-    const tags = [{ TagKey: CREATED_BY.key, TagValue: CREATED_BY.value }];
-    const { KeyMetadata } = await aws.kms.send(new aws.api.kms.CreateKeyCommand({ Description: 'Encrypts the SCRAM secrets of an MSK cluster', Tags: tags }));
-    await aws.kms.send(new aws.api.kms.CreateAliasCommand({ AliasName: alias, TargetKeyId: KeyMetadata?.KeyId }));
-  });
 }
 
 /** The ARN: MSK's documentation warns that a secret under an alias cannot be associated. */

@@ -34,6 +34,7 @@ const EFFECTS: Record<Kind, RegExp> = {
   'put template': /Elasticsearch PUT \/_index_template/,
   'remove deployed': /Databricks POST .*\/(jobs|workspace|scopes|secrets)\/delete/,
   'drop table': /Databricks POST .*\/statements/,
+  'remove checkpoints': /Databricks POST .*\/runs\/submit/,
   'delete index': /Elasticsearch DELETE \/[^_]/,
   'delete template': /Elasticsearch DELETE \/_index_template/,
   'delete topic': /Kafka DeleteTopics/,

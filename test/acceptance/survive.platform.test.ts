@@ -13,6 +13,7 @@ import { observeWorld, openSystems, type Systems } from '../../src/deployment/ob
 import { planDeployment } from '../../src/deployment/plan.ts';
 import { deleteTemplate } from '../../src/elasticsearch/template.ts';
 import { deleteConfiguration, findConfiguration } from '../../src/msk/configuration.ts';
+import { strayKey } from '../../src/msk/keys.ts';
 import { deleteCluster, findCluster, untagCluster } from '../../src/msk/cluster.ts';
 import { effectsOf, killedAfter, survivesKills } from './kills.ts';
 import { createProject, type Project } from './project.ts';
@@ -62,7 +63,7 @@ async function worldOf({ context, systems }: Lane): Promise<unknown> {
   const contents = await Promise.all(tree.filter(({ object_type: type, path }) => type !== 'DIRECTORY' && !path.includes('/state/')).map(async ({ path }) => [path, (await exportFile(systems.workspace, path))?.toString()]));
   return {
     cluster: cluster && [cluster.ours, Object.values(cluster.tags), cluster.brokers], properties: configuration.attached,
-    logins: Object.values(logins.secrets).map((secret) => secret && [secret.name, secret.ours, secret.associated]), key: logins.key?.ours,
+    logins: Object.values(logins.secrets).map((secret) => secret && [secret.name, secret.ours, secret.associated]), key: logins.key?.ours, strayKey: (await strayKey(systems.aws, wanted.pipeline.cluster_name)) !== undefined,
     topics, rights: rights.map((right) => JSON.stringify(right)).sort(), template,
     paths: tree.map(({ path, object_type: type }) => [path, type]).sort(), contents: contents.sort(),
     jobs: Object.entries(workspace.jobs).map(([key, { settings }]) => [key, settings]), stale: workspace.staleJobs.length,

@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { elasticsearch } from './elasticsearch.ts';
+import { killedAfter } from './kills.ts';
 import { createProject, type Project } from './project.ts';
 
 // The bundle as it is: the controller as the job's third task, its one file in the workspace, Node from PyPI.
@@ -10,10 +11,12 @@ const killer = new URL('killer.mjs', import.meta.url).pathname;
 /** Spark is cold, Node comes from PyPI, and the machine may be busy. */
 const SLOW_MS = 900_000;
 let project: Project;
+let checkpoints: string;
 
 beforeAll(async () => {
   // A cluster of its own, because it is taken away again in earnest.
   project = createProject('workflow', { partitions: 1, cluster_name: 'sg-workflow' }, {}, { exports: true });
+  checkpoints = `${(inject('environment') as Record<string, string>).BUNDLE_VAR_checkpoint_root?.replace('file:', '')}/workflow`;
   await project.json(['provision']);
   await project.json(['produce', '--records', '2000', '--from', '2026-01-05T00:00:00Z', '--to', '2026-01-05T06:00:00Z', '--seed', '3']);
 });
@@ -66,12 +69,31 @@ describe('the controller inside the workflow', () => {
     const saved = await project.json(['plan', '--destroy', '--data', '--force', '--out', file]);
     const tables = saved.steps.filter(({ thing }: any) => thing === 'table').map(({ name, risk }: any) => [name.replace(/.*\.|`/g, ''), risk]);
     expect(tables).toEqual(expect.arrayContaining([['raw', 'loses data'], ['windows', 'loses data']]));
+    expect(saved.steps).toContainEqual(expect.objectContaining({ thing: 'checkpoints', risk: 'loses data' }));
     const blocked = await project.cli(['destroy', '--data', '--yes', '--var', 'prevent_destroy=tables']);
     expect([blocked.code, blocked.stderr]).toEqual([2, expect.stringMatching(/nothing was destroyed.*table .*raw.* \(variable prevent_destroy\)/)]);
     expect((await project.json(['status'])).windows).toBeGreaterThan(20);
     const misused = await project.cli(['deploy', '--plan', file]);
     expect([misused.code, misused.stderr]).toEqual([2, expect.stringContaining('streamgauge destroy --plan')]);
+    expect(readdirSync(checkpoints).sort()).toEqual(['raw', 'shards', 'windows']);
     expect((await project.json(['destroy', '--plan', file])).steps).toEqual(saved.steps);
+    expect(readdirSync(checkpoints)).toEqual([]);
     expect(await project.json(['plan', '--destroy', '--data', '--force'])).toMatchObject({ changed: false, steps: [], tables: [] });
-  });
+  }, SLOW_MS);
+
+  it('a deployment after that begins anew, with new data; its own end, killed between tables and checkpoints, is taken up again', async () => {
+    await project.json(['provision']);
+    await project.json(['produce', '--records', '500', '--from', '2026-02-05T00:00:00Z', '--to', '2026-02-05T03:00:00Z', '--seed', '4']);
+    await project.json(['deploy']);
+    expect((await project.json(['run'])).outcome.state).toBe('SUCCESS');
+    const status = await project.json(['status']);
+    expect([status.windows > 10, status.windows < 20, status.documents === status.windows]).toEqual([true, true, true]);
+    const killed = await project.cli(['destroy', '--data', '--force', '--yes'], killedAfter(/workspace\/mkdirs/));
+    expect(killed.code).toBe(null);
+    const again = await project.json(['destroy', '--data', '--force', '--yes', '--force-lock']);
+    const things = again.steps.map(({ thing }: any) => thing);
+    expect([things.includes('table'), things.includes('checkpoints')]).toEqual([false, true]);
+    expect(existsSync(join(checkpoints, 'raw'))).toBe(false);
+    expect(await project.json(['plan', '--destroy', '--data', '--force'])).toMatchObject({ steps: [] });
+  }, SLOW_MS);
 });

@@ -26,7 +26,7 @@ const wanted = (overrides: Partial<Wanted> = {}): Wanted => ({
   scope: { name: 'kafka', secrets },
   ...overrides,
 });
-const nothing: Found = { state: EMPTY_STATE, tree: [], jobs: {}, staleJobs: [], secrets: undefined };
+const nothing: Found = { state: EMPTY_STATE, tree: [], alike: {}, jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined };
 const tree = [
   { path: `${place.files}/notebooks`, object_type: 'DIRECTORY' as const },
   { path: `${place.files}/notebooks/ingest`, object_type: 'NOTEBOOK' as const, object_id: 1, modified_at: 10 },
@@ -43,8 +43,10 @@ const deployed = (overrides: Partial<Found> = {}): Found => ({
     jobs: { traffic: 5 },
   },
   tree,
+  alike: {},
   jobs: { traffic: { job_id: 5, settings } },
   staleJobs: [],
+  jobsApart: false,
   secrets: [{ key: MADE_KEY, last_updated_timestamp: 1 }, ...Object.keys(secrets).map((key) => ({ key, last_updated_timestamp: 1 })), { key: fingerprint, last_updated_timestamp: 2 }],
   ...overrides,
 });

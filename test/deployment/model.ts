@@ -28,7 +28,7 @@ export function wantedOf(given: Given = {}): Wanted {
 /** A world with nothing in it. */
 export const NOTHING: Observed = {
   cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], windowMinutes: undefined, template: undefined,
-  workspace: { state: EMPTY_STATE, tree: [], jobs: {}, staleJobs: [], secrets: undefined },
+  workspace: { state: EMPTY_STATE, tree: [], alike: {}, jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined },
 };
 
 let clock = 1;

@@ -12,8 +12,8 @@ const secret = (role: string, more = {}) => ({ name: `s-${role}`, arn: `arn-${ro
 const logins = { key: { id: 'k', arn: 'k', ours: true }, secrets: { admin: secret('admin'), pipeline: secret('pipeline') } };
 const topic = { name: 't', partitions: 4, replicationFactor: 1, configs: { 'retention.ms': '1' } };
 const job = { what: 'job', id: 5, name: 'j' } as const;
-const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], goneTopics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], activeRuns: [] };
-const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], goneTopics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], activeRuns: [] };
+const ALL: Made = { cluster, configuration: 'arn', logins, topics: [], goneTopics: [], rights: [], deployed: [job, { what: 'folder', path: '/W' }, { what: 'secret scope', name: 'k' }], indexed: { template: 'i', indices: ['i', 'i-cursor'] }, tables: ['raw'], checkpoints: ['raw'], activeRuns: [] };
+const NONE: Made = { cluster: undefined, configuration: undefined, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], goneTopics: [], rights: [], deployed: [], indexed: { template: undefined, indices: [] }, tables: [], checkpoints: [], activeRuns: [] };
 const ADOPTED: Made = { ...ALL, cluster: { ...cluster, ours: false }, topics: [topic], goneTopics: ['was'], rights: [{ user: 'c-admin', resource: 'topic', name: '*', pattern: 'literal', operation: 'all' }] };
 const plain = { data: true, force: false };
 const pipeline = { cluster_name: 'c', checkpoint_root: '/Volumes/a/b/c', topics: ['t'], prevent_destroy: [] as string[] } as unknown as Pipeline;
@@ -21,19 +21,19 @@ const config = { bundle: 'b', target: 'dev', pipeline, jobs: [] };
 
 describe('a plan to destroy', () => {
   it('takes each thing before what it needs, with what that costs', () => {
-    expect(planRemoval('c', ALL, plain).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`)).toEqual([
-      'delete job: irreversible', 'delete folder: irreversible', 'delete secret scope: safe', 'delete table: loses data', 'delete index: loses data', 'delete index: loses data', 'delete index template: safe',
+    expect(planRemoval(pipeline, ALL, plain).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`)).toEqual([
+      'delete job: irreversible', 'delete table: loses data', 'delete checkpoints: loses data', 'delete folder: irreversible', 'delete secret scope: safe', 'delete index: loses data', 'delete index: loses data', 'delete index template: safe',
       'delete secret: safe', 'delete secret: safe', 'delete key: irreversible', 'delete cluster with all its topics: loses data', 'delete configuration: safe',
     ]);
-    expect(planRemoval('c', NONE, plain)).toEqual([]);
+    expect(planRemoval(pipeline, NONE, plain)).toEqual([]);
   });
 
   it('of a cluster that was there takes topics and rights, and leaves the rest', () => {
-    const steps = planRemoval('c', ADOPTED, plain);
+    const steps = planRemoval(pipeline, ADOPTED, plain);
     expect(steps.map(({ thing }) => thing)).toEqual(expect.arrayContaining(['topic', 'mark of the topic', 'rights']));
     expect(steps.map(({ thing }) => thing)).not.toContain('cluster with all its topics');
-    expect(keptOf(pipeline, ADOPTED)).toEqual([{ thing: 'cluster', name: 'c' }, { thing: expect.stringContaining('checkpoints'), name: '/Volumes/a/b/c' }]);
-    expect(keptOf(pipeline, { ...ADOPTED, tables: [] })).toEqual([{ thing: 'cluster', name: 'c' }]);
+    expect(keptOf(pipeline, ADOPTED)).toEqual([{ thing: 'cluster', name: 'c' }]);
+    expect(steps.map(sentence)).toContainEqual(expect.stringMatching(/^delete checkpoints \/Volumes\/a\/b\/c: folders \["raw"\], .*\[loses data\]$/));
     expect(steps.map(sentence)).toContain('delete topic t: partitions 4, replication factor 1, retention.ms 1 [loses data]');
   });
 
@@ -44,11 +44,11 @@ describe('a plan to destroy', () => {
     ['at once', {}, true, ['irreversible', 'irreversible']],
   ])('secrets %s', (_what, more, force, risks) => {
     const made = { ...NONE, logins: { key: undefined, secrets: { admin: secret('admin', more), pipeline: secret('pipeline', more) } } };
-    expect(planRemoval('c', made, { data: false, force }).map(({ risk }) => risk)).toEqual(risks);
+    expect(planRemoval(pipeline, made, { data: false, force }).map(({ risk }) => risk)).toEqual(risks);
   });
 
   it('says which runs it would cancel', () => {
-    expect(planRemoval('c', { ...NONE, deployed: [job], activeRuns: [{ jobId: 5, runId: 9 }, { jobId: 6, runId: 10 }] }, plain).map(sentence)[0]).toMatch(/runs that go on \[9\].*are cancelled/);
+    expect(planRemoval(pipeline, { ...NONE, deployed: [job], activeRuns: [{ jobId: 5, runId: 9 }, { jobId: 6, runId: 10 }] }, plain).map(sentence)[0]).toMatch(/runs that go on \[9\].*are cancelled/);
   });
 
   it.each<[string, Made, object, RegExp]>([
@@ -63,15 +63,15 @@ describe('a plan to destroy', () => {
 
   it('that was saved is refused where the world has moved, and by deploy', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'plan-')), 'p');
-    const steps = planRemoval('c', ALL, plain);
+    const steps = planRemoval(pipeline, ALL, plain);
     await writePlan(file, removalPlanFile(config, ALL, steps, plain));
     const saved = await readPlan(file, config, 'destroy');
     expect(saved.destroys).toEqual(plain);
     // A run comes and goes by the schedule: that is no other world.
     const busy = { ...ALL, activeRuns: [{ jobId: 5, runId: 9 }] };
-    expect(() => checkRemovalPlan(saved, config, busy, planRemoval('c', busy, plain), file)).not.toThrow();
+    expect(() => checkRemovalPlan(saved, config, busy, planRemoval(pipeline, busy, plain), file)).not.toThrow();
     const moved = { ...ALL, tables: ['raw', 'windows'] };
-    expect(() => checkRemovalPlan(saved, config, moved, planRemoval('c', moved, plain), file)).toThrow(expect.objectContaining({ code: 'PLAN_OUTDATED', message: expect.stringContaining('the world has moved') }));
+    expect(() => checkRemovalPlan(saved, config, moved, planRemoval(pipeline, moved, plain), file)).toThrow(expect.objectContaining({ code: 'PLAN_OUTDATED', message: expect.stringContaining('the world has moved') }));
     expect(() => checkRemovalPlan(saved, { ...config, pipeline: { ...pipeline, topics: ['u'] } }, ALL, steps, file)).toThrow(/bundle has changed/);
     await expect(readPlan(file, config, 'deploy')).rejects.toMatchObject({ code: 'PLAN_UNREADABLE', message: expect.stringContaining('streamgauge destroy --plan') });
   });

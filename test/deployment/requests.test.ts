@@ -1,0 +1,139 @@
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../../src/config/load.ts';
+import { apply } from '../../src/databricks/apply.ts';
+import { placeOf } from '../../src/databricks/bundle.ts';
+import type { Call, Workspace } from '../../src/databricks/client.ts';
+import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { outdatedJobs, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
+import { observe } from '../../src/databricks/observe.ts';
+import { refused } from '../../src/databricks/failures.ts';
+import { underDeployLock } from '../../src/databricks/lock.ts';
+import { createJob, me, resetJob, updateJob, type Job } from '../../src/databricks/rest.ts';
+import { readState } from '../../src/databricks/state.ts';
+import { activeRunsOf } from '../../src/deployment/observe.ts';
+import { Secret } from '../../src/errors.ts';
+import { repository } from '../config/bundle.ts';
+import { openWorkspace } from '../local/facades/workspace/fixture.ts';
+
+// What a deployment costs, request by request, with the repository's own bundle: its four jobs, its notebooks in their two folders, the controller.
+const folder = mkdtempSync(join(tmpdir(), 'streamgauge-requests-'));
+const secrets = { bootstrap_servers: new Secret('b:9096'), username: new Secret('u'), password: new Secret('p') };
+let served: Awaited<ReturnType<typeof openWorkspace>>;
+let asked: string[] = [];
+let workspace: Workspace;
+
+beforeAll(async () => {
+  for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  mkdirSync(join(folder, 'dist'));
+  writeFileSync(join(folder, 'dist/streamgauge.mjs'), 'export {};\n');
+  served = await openWorkspace();
+  const request = async <T>({ method, path, query = {}, body, bytes, raw }: Call): Promise<T> => {
+    asked.push(`${method} ${path.replace(/\/import-file\/.*/, '/import-file')}`);
+    const asText = Object.entries(query).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)] as [string, string]]));
+    const response = await served.fetch(method, `${path}?${new URLSearchParams(asText).toString()}`, { body: bytes ? new Uint8Array(bytes) : body === undefined ? undefined : JSON.stringify(body) });
+    const answer = Buffer.from(await response.arrayBuffer());
+    if (!response.ok) throw refused({ host: 'h', call: `${method} ${path}`, status: response.status, errorCode: JSON.parse(answer.toString()).error_code }, false);
+    return (raw ? answer : JSON.parse(answer.toString() || '{}')) as T;
+  };
+  workspace = { host: 'h', authorization: async () => ({}), request, withSignal: () => workspace };
+  await deployed();
+});
+afterAll(() => served.stop());
+
+type Done = { steps: WorkspaceStep[]; apart: boolean; outdated: string[] };
+
+/** The workspace's part of `deploy`; `stops` where only the plan is wanted. Returns what it did, and what that asked of the workspace. */
+async function deployed({ stops = false } = {}): Promise<Done & { asked: string[] }> {
+  asked = [];
+  const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+  const who = await me(workspace);
+  const all = async (): Promise<Done> => {
+    const bare = await wantedDeployment(workspace, config, {}, who);
+    const wanted = { ...bare, scope: { ...bare.scope, secrets } };
+    const found = await observe(workspace, wanted);
+    const activeRuns = await activeRunsOf(workspace, wanted, found);
+    const steps = plan(wanted, found);
+    if (!stops) await apply(workspace, wanted, found, steps, () => undefined, { at: '2026-01-05T00:00:00Z', what: [], activeRuns });
+    return { steps, apart: found.jobsApart, outdated: outdatedJobs(wanted, found) };
+  };
+  const done = stops ? await all() : await underDeployLock(workspace, placeOf(config, who), who, { force: false, warn: () => undefined }, all);
+  return { ...done, asked };
+}
+
+const change = (file: string): void => appendFileSync(join(folder, file), '# changed\n');
+const reads = ['GET /api/2.0/preview/scim/v2/Me', 'GET /api/2.0/workspace/export', 'GET /api/2.0/secrets/list', ...Array<string>(4).fill('GET /api/2.0/workspace/list')];
+const lock = ['POST /api/2.0/workspace-files/import-file', 'POST /api/2.0/workspace/delete'];
+const page = 'GET /api/2.2/jobs/list';
+
+describe('requests to the workspace', () => {
+  it('of a plan and of a deployment that has nothing to do: who, state, secrets, each folder, one page of jobs', async () => {
+    expect((await deployed({ stops: true })).asked.toSorted()).toEqual([...reads, page].toSorted());
+    const { steps, asked: all } = await deployed();
+    expect([steps, all.toSorted()]).toEqual([[], [...reads, ...lock, page].toSorted()]);
+  });
+
+  it('of one changed notebook: one look for runs, the upload, the tag of each job that it belongs to, its folder again, the state', async () => {
+    change('notebooks/export.py');
+    const effects = ['GET /api/2.2/jobs/runs/list', 'POST /api/2.0/workspace/import', 'POST /api/2.2/jobs/update', 'GET /api/2.0/workspace/list', 'POST /api/2.0/workspace-files/import-file'];
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects].toSorted());
+    // Two jobs run it: one tag more, and no look for runs more.
+    change('notebooks/windows.py');
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects, 'POST /api/2.2/jobs/update'].toSorted());
+  });
+
+  it('a job that is not as it should be is asked for by itself', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const { jobs } = await observe(workspace, wanted);
+    await updateJob(workspace, jobs.backup?.job_id ?? 0, { timeout_seconds: 60 });
+    const { steps, asked: all } = await deployed({ stops: true });
+    expect(steps).toMatchObject([{ do: 'update job', key: 'backup', changes: [{ field: 'timeout_seconds', found: 60 }] }]);
+    expect(all.filter((call) => /jobs\/(list|get)/.test(call))).toEqual([page, 'GET /api/2.2/jobs/get']);
+    await deployed();
+  });
+
+  it('where newer jobs have pushed them off that page they are asked for one by one, and from the next deployment on at once', async () => {
+    for (let job = 0; job < 25; job += 1) await createJob(workspace, { name: `other ${job}` });
+    const gets = Array<string>(4).fill('GET /api/2.2/jobs/get');
+    change('notebooks/export.py');
+    const first = await deployed();
+    expect([first.apart, first.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([true, [page, ...gets]]);
+    const second = await deployed();
+    expect([second.steps, second.asked.filter((call) => /jobs\/(list|get)/.test(call))]).toEqual([[], gets]);
+  });
+});
+
+describe('after the Databricks CLI has deployed the same bundle', () => {
+  it('a plan is empty, a deployment writes only what it remembers and its tags, and an edit by hand is still one', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const jobs = async (): Promise<Job[]> => Object.values((await observe(workspace, wanted)).jobs);
+    const ids = Object.fromEntries(Object.entries((await observe(workspace, wanted)).jobs).map(([key, { job_id: id }]) => [key, id]));
+    // Every file anew, every job reset to what the bundle says: without our tag.
+    for (const { path, content } of wanted.files) expect((await served.importFile(`${wanted.place.files}/${path}`, new Uint8Array(content), true)).status).toBe(200);
+    for (const { key, settings } of wanted.jobs) await resetJob(workspace, ids[key] ?? 0, settings);
+    expect(await deployed({ stops: true })).toMatchObject({ steps: [], outdated: [] });
+    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(() => undefined));
+    expect((await deployed()).steps).toEqual([]);
+    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => codeHash(wanted, key)));
+    expect((await readState(workspace, wanted.place)).history?.at(-1)?.what).toEqual([`take in ${wanted.files.length} files that stood there as they should`]);
+    const second = await deployed();
+    expect([second.steps, second.asked.filter((call) => call.includes('/export'))]).toEqual([[], ['GET /api/2.0/workspace/export']]);
+    await served.importFile(`${wanted.place.files}/notebooks/export.py`, '# Databricks notebook source\nprint("by hand")\n', true);
+    expect((await deployed({ stops: true })).steps).toMatchObject([{ do: 'upload', file: 'notebooks/export.py', reason: 'edited in the workspace' }]);
+    await deployed();
+  });
+
+  it('a change that it deployed makes no steps, but runs that began with what was there before are outdated', async () => {
+    change('notebooks/export.py');
+    const path = '/files/notebooks/export.py';
+    const content = readFileSync(join(folder, 'notebooks/export.py'));
+    const { place } = await wantedDeployment(workspace, loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} }), secrets);
+    await served.importFile(`${place.root}${path}`, new Uint8Array(content), true);
+    expect(await deployed()).toMatchObject({ steps: [], outdated: ['traffic_counter'] });
+    expect(await deployed()).toMatchObject({ steps: [], outdated: [] });
+  });
+});
