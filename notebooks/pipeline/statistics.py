@@ -27,7 +27,7 @@ def by_window(rows: str) -> str:
           FROM whole
         )
         SELECT topic, key, window_start, count, sum, CAST(sum AS DOUBLE) / count AS mean, {_MEDIAN} AS median,
-               CASE WHEN count > 1 THEN sqrt(aggregate(vals, 0D, (squares, x) -> squares + power({_ABOVE_LEAST} - centre, 2)) / (count - 1)) END AS stddev_samp,
+               CASE WHEN count > 1 THEN sqrt(aggregate(vals, 0D, (squares, x) -> squares + ({_ABOVE_LEAST} - centre) * ({_ABOVE_LEAST} - centre)) / (count - 1)) END AS stddev_samp,
                least AS min, most AS max, first_offsets, last_offsets
         FROM centred
     """
