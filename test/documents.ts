@@ -40,7 +40,30 @@ const status = z.looseObject({
   problems: z.array(z.looseObject({ system: z.string(), code: z.string(), message: z.string(), exitCode: count })),
 });
 
-/** By verb; a verb that is not here gives scripts no promise. */
+const row = z.looseObject({});
+const backup = z.discriminatedUnion('did', [
+  z.looseObject({ did: z.literal('backup'), backup: z.looseObject({ skipped: z.boolean(), uri: z.string().optional(), written: count.optional(), adopted: count.optional(), records: count.optional(), conflict: z.string().optional() }) }),
+  z.looseObject({ did: z.literal('verify'), verified: z.looseObject({ uri: z.string(), objects: count, records: count, not_backed_up: count, problem_count: count, problems: z.array(z.looseObject({ topic: z.string(), partition: count, shard: count, problem: z.string() })) }) }),
+  z.looseObject({ did: z.literal('drill'), drilled: z.looseObject({ ok: z.boolean(), refused: orNull(z.string()), compared: orNull(z.looseObject({ records: count, different_records: count, rpo_seconds: z.number() })), rtoSeconds: z.number(), stages: z.array(z.looseObject({ name: z.string(), seconds: z.number() })) }) }),
+]);
+const position = z.looseObject({ topic: z.string(), partition: count, offset: count });
+const quarantine = z.discriminatedUnion('action', [
+  z.looseObject({ action: z.literal('list'), reasons: z.array(row), records: z.array(row) }),
+  z.looseObject({ action: z.literal('show'), record: row, payloadText: orNull(z.string()) }),
+  z.looseObject({ action: z.literal('replay'), original: position, reason: z.string(), replay: z.looseObject({ partition: count, offset: count }), found: z.boolean() }),
+]);
+const explained = z.looseObject({
+  id: z.string(),
+  window: z.looseObject({ topic: z.string(), key: z.string(), window_start: z.string(), revision: count }),
+  tables: z.record(z.string(), count),
+  shards: z.array(row),
+  late: z.array(row),
+  revisions: z.array(z.looseObject({ run: orNull(z.looseObject({ id: count, startedAt: z.string(), url: orNull(z.string()) })) })),
+  document: orNull(z.looseObject({ id: z.string(), seqNo: count, version: count })),
+  recomputed: orNull(z.array(z.looseObject({ field: z.string(), typescript: orNull(z.string()), spark: orNull(z.string()), elasticsearch: orNull(z.string()), same: z.boolean() }))),
+});
+
+/** By verb: every one that ends with a document. */
 export const DOCUMENTS: Record<string, z.ZodType> = {
   plan: z.looseObject({ ...plan, drift: z.array(drift), tables: orNull(z.array(z.string())), saved: orNull(z.string()), kept: kept.optional() }),
   deploy: z.looseObject({ ...plan, dryRun: z.boolean(), workspace: z.string(), folder: z.string(), jobs: z.array(z.looseObject({ key: z.string(), name: z.string(), id: orNull(count) })), drift: z.array(drift), restarted: z.array(count) }),
@@ -53,6 +76,12 @@ export const DOCUMENTS: Record<string, z.ZodType> = {
   status,
   export: z.looseObject({ index: z.string(), read: count, written: count, unchanged: count, rejectedCount: count, rejected: z.array(z.looseObject({})), cursor: z.looseObject({ from: count, to: count }), bytes: count, seconds: z.number(), interrupted: z.boolean() }),
   query: z.looseObject({ columns: z.array(z.looseObject({ name: z.string(), type: z.string() })), rows: z.array(z.array(z.unknown())) }),
+  produce: z.looseObject({ topic: z.string(), records: count, bytes: count, skipped: z.looseObject({ count, reasons: z.record(z.string(), count), first: z.array(row) }), bad: z.record(z.string(), count), partitions: z.array(z.looseObject({ partition: count, records: count, firstOffset: count, lastOffset: count })), seconds: z.number(), interrupted: z.boolean() }),
+  windows: z.looseObject({ did: z.enum(['rebuild', 'rollback', 'finish']), swapped: z.boolean(), dryRun: z.boolean(), minutes: count, compared: orNull(row), index: orNull(z.string()), seconds: z.number() }),
+  backup,
+  restore: z.looseObject({ backup: z.string(), to: z.union([z.looseObject({ topic: z.string() }), z.looseObject({ table: z.string() })]), topic: z.string(), shards: count, records: count, thereBefore: count, seconds: z.number() }),
+  explain: explained,
+  quarantine,
   prove: z.looseObject({ proved: z.boolean(), madeAt: time, target: z.string(), partitions: z.array(z.looseObject({})), equations: z.array(z.looseObject({ says: z.string(), left: z.number(), right: z.number(), holds: z.boolean() })), differences: z.array(z.looseObject({ more: count })), seconds: z.number(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
 };
 
