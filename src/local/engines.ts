@@ -27,7 +27,7 @@ export type EnginesOptions = {
   runtime: Runtime;
   authority: Authority & { bundleFile: string };
   credentials: Credentials;
-  heapsMb?: { spark?: number; elasticsearch?: number; kafka?: number };
+  shortLived?: boolean;
   progress: StartProgress;
   log: Log;
   signal?: AbortSignal;
@@ -129,7 +129,7 @@ async function startMsk(options: Shared): Promise<Started> {
     accountId: ACCOUNT_ID,
     ports: ports.kafka,
     portVariable: portVariable('kafka'),
-    heapMb: options.heapsMb?.kafka ?? 384,
+    heapMb: 384,
     awsUrl: `https://127.0.0.1:${ports.moto}`,
     credentials: { accessKeyId: credentials.awsAccessKeyId, secretAccessKey: credentials.awsSecretAccessKey },
   });
@@ -149,7 +149,8 @@ function startEngine(options: EnginesOptions, onDeath: () => void): Promise<Star
     ...at(options, 'spark'),
     port: options.ports.spark,
     token: options.credentials.sparkToken,
-    heapMb: options.heapsMb?.spark ?? 2048,
+    heapMb: 2048,
+    shortLived: options.shortLived ?? false,
     onDeath,
     archive: sparkArchive === undefined ? undefined : { use: sparkArchive },
   });
@@ -163,7 +164,7 @@ function startSearch(options: EnginesOptions): Promise<Started> {
     ports: ports.elasticsearch,
     writer: { username: ELASTICSEARCH_USER, password: credentials.elasticsearchPassword },
     admin: { username: 'admin', password: credentials.elasticsearchAdminPassword },
-    heapMb: options.heapsMb?.elasticsearch ?? 512,
+    heapMb: 512,
   });
 }
 

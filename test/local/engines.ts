@@ -7,7 +7,7 @@ import { allGone } from './processes.ts';
 
 /** What the command line of an engine's JVM says of it. */
 const ENGINES = {
-  spark: /SparkConnectServer .*spark-internal/,
+  spark: /SparkSubmit .*spark_server\.py/,
   elasticsearch: /org\.elasticsearch\.bootstrap\.Elasticsearch/,
   broker: /kafka\.Kafka /,
 };

@@ -19,6 +19,8 @@ export type SparkOptions = {
   port: number;
   token: Secret;
   heapMb: number;
+  /** Compiles quickly, never thoroughly. */
+  shortLived?: boolean;
   /** Archive of loaded classes: written at the end, or read for a faster start. */
   archive?: { make: string } | { use: string };
   log: Log;
@@ -94,7 +96,9 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     `-Dderby.stream.error.file=${join(options.logDir, 'derby.log')}`,
     '-Duser.timezone=UTC',
     '-XX:+ExitOnOutOfMemoryError',
+    // Throughput counts here, not pauses; and pages of a MiB are huge objects to G1, which then marks without end.
     '-XX:+UseParallelGC',
+    ...(options.shortLived ? ['-XX:TieredStopAtLevel=1'] : []),
     ...archiveOptions(options.archive),
   ];
   return {
