@@ -15,10 +15,14 @@ export type Hdfs = {
   stop(): Promise<void>;
 };
 
-/** The jar with HDFS's servers, in the version of Spark's own client. */
-export async function hdfsJar({ sparkHome }: Runtime): Promise<string> {
+/** The jar with HDFS's servers, in the version of Spark's own client; undefined, and said so, where it cannot be had. */
+export async function hdfsJar({ sparkHome }: Runtime): Promise<string | undefined> {
   const [version] = globSync('hadoop-client-api-*.jar', { cwd: join(sparkHome, 'jars') }).map((name) => name.slice('hadoop-client-api-'.length, -'.jar'.length));
-  return jarOf(`org.apache.hadoop:hadoop-client-minicluster:${version}`);
+  if (version === undefined) throw new Error(`${sparkHome} has no client of Hadoop's`);
+  return jarOf(`org.apache.hadoop:hadoop-client-minicluster:${version}`).catch((error: Error) => {
+    process.stderr.write(`HDFS is not tried, for its jar cannot be had: ${error.message}\n`);
+    return undefined;
+  });
 }
 
 /** One NameNode and one DataNode in a process of their own, with nothing but loopback, in a folder that goes with them. */
