@@ -1,26 +1,12 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rename, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, inject, it } from 'vitest';
+import { jarOf } from './maven.ts';
 
 const run = promisify(execFile);
-const DRIVER = 'databricks-jdbc-3.0.1.jar';
-
-/** The driver's jar; the first call on a machine brings it from Maven Central into the engines' cache. */
-async function driver(): Promise<string> {
-  const cache = process.env.STREAMGAUGE_CACHE ?? join(homedir(), '.cache', 'streamgauge');
-  const jar = join(cache, DRIVER);
-  if (existsSync(jar)) return jar;
-  const folder = await mkdtemp(join(cache, 'jdbc-'));
-  await run('mvn', ['-q', '-B', 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy', '-Dartifact=com.databricks:databricks-jdbc:3.0.1', `-DoutputDirectory=${folder}`], { maxBuffer: 2 ** 24 });
-  await rename(join(folder, DRIVER), jar);
-  await rm(folder, { recursive: true });
-  return jar;
-}
-
 let seen: Record<string, string>;
 
 beforeAll(async () => {
@@ -30,7 +16,7 @@ beforeAll(async () => {
   const trust = [join(folder, 'trust.p12'), 'changeit'] as const;
   await run(join(dirname(java), 'keytool'), ['-importcert', '-noprompt', '-file', environment.NODE_EXTRA_CA_CERTS!, '-keystore', trust[0], '-storetype', 'PKCS12', '-storepass', trust[1]]);
   // Arrow's Java reaches into direct buffers.
-  const flags = ['-Dfile.encoding=UTF-8', '--add-opens=java.base/java.nio=ALL-UNNAMED', '-XX:TieredStopAtLevel=1', '-cp', await driver()];
+  const flags = ['-Dfile.encoding=UTF-8', '--add-opens=java.base/java.nio=ALL-UNNAMED', '-XX:TieredStopAtLevel=1', '-cp', await jarOf('com.databricks:databricks-jdbc:3.0.1')];
   const env = { PATH: process.env.PATH ?? '', HOME: folder, ...environment };
   const { stdout } = await run(java, [...flags, join(import.meta.dirname, 'Jdbc.java'), ...trust, 'jdbc_witness'], { env, cwd: folder, maxBuffer: 2 ** 24 });
   await rm(folder, { recursive: true });

@@ -3,7 +3,10 @@
 import base64
 import json
 import os
+import re
 import shutil
+import subprocess
+import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -101,13 +104,17 @@ class Notebook:
 
 
 class Files:
-    """Paths under /Volumes are the platform's folder for them; `file:/` and others are this machine's own."""
+    """Paths under /Volumes are the platform's folder for them; `file:/` and those without a scheme are this machine's own. Of other file
+    systems (`hdfs://`) there is `rm` alone, by Hadoop's shell with Spark's jars: Spark Connect has no way to them, and it takes seconds.
+    """
 
     def __init__(self, volumes):
         self._volumes = volumes
 
     def _local(self, path):
         plain = path.removeprefix("dbfs:").removeprefix("file:")
+        if _elsewhere(plain):
+            raise NotImplementedError(f"on the local platform dbutils.fs can only remove what is on another file system: {path}")
         return self._volumes + plain.removeprefix("/Volumes") if plain.startswith("/Volumes/") else plain
 
     def ls(self, path):
@@ -123,6 +130,8 @@ class Files:
         return True
 
     def rm(self, path, recurse=False):
+        if _elsewhere(path):
+            return _remove_elsewhere(path, recurse)
         local = self._local(path)
         if not os.path.exists(local):
             return False
@@ -142,6 +151,29 @@ class Files:
     def head(self, path, maxBytes=65536):
         with open(self._local(path), "rb") as file:
             return file.read(maxBytes).decode("utf-8", "replace")
+
+
+def _elsewhere(path):
+    return re.match(r"(?!file:|dbfs:)[a-z][a-z0-9+.-]*://", path) is not None
+
+
+def _remove_elsewhere(path, recurse):
+    import pyspark
+
+    with tempfile.TemporaryDirectory() as settings:
+        # Without these files, empty or not, the shell refuses to start.
+        for name in ("core-site.xml", "hdfs-site.xml"):
+            with open(os.path.join(settings, name), "w", encoding="utf-8") as file:
+                file.write("<configuration/>")
+        classes = os.pathsep.join([settings, os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")])
+        shell = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", classes, "org.apache.hadoop.fs.FsShell"]
+        command = [*shell, "-rm", "-skipTrash", *(["-r"] if recurse else []), path]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return True
+    if "No such file or directory" in done.stderr:
+        return False
+    raise OSError(f"{path} was not removed: {done.stderr.strip()[-500:]}")
 
 
 def call(route, **query):
