@@ -98,7 +98,7 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     '-XX:+ExitOnOutOfMemoryError',
     // Throughput counts here, not pauses; and pages of a MiB are huge objects to G1, which then marks without end.
     '-XX:+UseParallelGC',
-    ...(options.shortLived ? ['-XX:TieredStopAtLevel=1'] : []),
+    ...(options.shortLived ? ['-XX:TieredStopAtLevel=1', '-XX:ReservedCodeCacheSize=240m'] : []),
     ...archiveOptions(options.archive),
   ];
   return {
