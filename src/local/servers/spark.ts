@@ -181,7 +181,8 @@ async function answers(door: SparkDoor, signal: AbortSignal): Promise<void> {
   try {
     await poll({ what: 'Spark Connect', deadlineMs: READY_DEADLINE_MS, intervalMs: 200, maxIntervalMs: 300, signal }, async () => {
       const code = await call('AnalyzePlan', sessionRequest(session, true));
-      if (code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED) return undefined;
+      // INTERNAL: the plugin listens before there is a session that others can be made of.
+      if (code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED || code === status.INTERNAL) return undefined;
       if (code !== status.OK) throw new Error(`Spark Connect on port ${door.port} answered ${status[code]} to its own token`);
       return true;
     });
