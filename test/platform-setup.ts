@@ -31,7 +31,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
     environmentFile: join(folder, 'local.env'),
     cache: process.env.STREAMGAUGE_CACHE,
     ports: { offset: Number(process.env.STREAMGAUGE_PORT_OFFSET ?? (await freePortOffset())) },
-    shortLived: true,
     progress: { update: say, note: say },
   });
   project.provide('environment', platform.environment);

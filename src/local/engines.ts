@@ -27,7 +27,6 @@ export type EnginesOptions = {
   runtime: Runtime;
   authority: Authority & { bundleFile: string };
   credentials: Credentials;
-  shortLived?: boolean;
   progress: StartProgress;
   log: Log;
   signal?: AbortSignal;
@@ -150,7 +149,6 @@ function startEngine(options: EnginesOptions, onDeath: () => void): Promise<Star
     port: options.ports.spark,
     token: options.credentials.sparkToken,
     heapMb: 2048,
-    shortLived: options.shortLived ?? false,
     onDeath,
     archive: sparkArchive === undefined ? undefined : { use: sparkArchive },
   });

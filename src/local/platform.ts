@@ -28,8 +28,6 @@ export type PlatformOptions = Place & {
   /** Where engines are installed; `~/.cache/streamgauge` unless given. */
   cache?: string;
   ports?: PortOptions;
-  /** It runs for minutes and on little data: Spark's code is compiled quickly, and never thoroughly, which takes a fifth of the processors' time until it pays. */
-  shortLived?: boolean;
   progress: StartProgress;
   /** Gives the start up; a platform that is up is ended by `stop`. */
   signal?: AbortSignal;

@@ -19,8 +19,6 @@ export type SparkOptions = {
   port: number;
   token: Secret;
   heapMb: number;
-  /** Compiles quickly, never thoroughly. */
-  shortLived?: boolean;
   /** Archive of loaded classes: written at the end, or read for a faster start. */
   archive?: { make: string } | { use: string };
   log: Log;
@@ -98,7 +96,6 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     '-XX:+ExitOnOutOfMemoryError',
     // Throughput counts here, not pauses; and pages of a MiB are huge objects to G1, which then marks without end.
     '-XX:+UseParallelGC',
-    ...(options.shortLived ? ['-XX:TieredStopAtLevel=1', '-XX:ReservedCodeCacheSize=240m'] : []),
     ...archiveOptions(options.archive),
   ];
   return {
