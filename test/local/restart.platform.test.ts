@@ -143,7 +143,7 @@ describe('a platform of its own', () => {
   });
 
   it.each([
-    ['Spark', /org\.apache\.spark\.sql\.connect/, 'Spark Connect', async () => (await sql('select 1'))?.[0]?.[0] === '1'],
+    ['Spark', /SparkSubmit .*spark_server\.py/, 'Spark Connect', async () => (await sql('select 1'))?.[0]?.[0] === '1'],
     ['Secrets Manager', /aws_server\.py/, 'AWS services (moto)', async () => (await ask('AWS_ENDPOINT_URL_SECRETS_MANAGER', '/', 'none').then(({ status }) => status, () => 0)) > 0],
   ])('brings %s back when it is killed, and keeps its last words', async (_, commandLine, name, works) => {
     const engine = descendantsOf(platform.child.pid as number).find((pid) => commandLine.test(commandLineOf(pid)));
