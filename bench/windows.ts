@@ -40,7 +40,7 @@ export async function run({ root, verb, log }: Setting): Promise<Measured[]> {
   const { jobs } = await own('deploy', '--yes');
   // The first run makes the tables.
   await own('run');
-  const { settings } = await openWorkspace(root)(`/api/2.2/jobs/get?job_id=${jobs.find(({ key }: { key: string }) => key === 'traffic_counter').job_id}`);
+  const { settings } = await openWorkspace(root)(`/api/2.2/jobs/get?job_id=${jobs.find(({ key }: { key: string }) => key === 'traffic_counter').id}`);
   const { notebook_task: task } = settings.tasks.find(({ task_key: key }: Task) => key === 'windows') as Task;
   const parameters = Object.fromEntries(settings.parameters.map(({ name, default: value }: { name: string; default: string }) => [name, value]));
   const [ours, bare]: number[][] = [[], []];

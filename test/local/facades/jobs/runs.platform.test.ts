@@ -212,7 +212,7 @@ def write(name):
   });
 
   it('stop at the timeout of the task, even where Python is busy', async () => {
-    const id = await begin('late', 'while True:\n    pass', { timeout_seconds: 25 });
+    const id = await begin('late', 'while True:\n    pass', { timeout_seconds: 15 });
     const run = await ws.ended(id);
     expect(run.state.result_state).toBe('FAILED');
     expect(run.tasks[0].state.result_state).toBe('TIMEDOUT');
