@@ -1,7 +1,7 @@
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
 import { CODE_TAG, codeHash } from './code.ts';
-import { plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
+import { objectAt, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
 import { listFiles, observe } from './observe.ts';
 import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile } from './rest.ts';
 import { MADE_KEY, fingerprintKey } from './scope.ts';
@@ -114,7 +114,7 @@ type After = { workspace: Workspace; wanted: Wanted; before: DeployedState; agai
 async function stateAfter({ workspace, wanted, before, again, jobs, occasion, activeRuns }: After): Promise<DeployedState> {
   const { place, files, jobs: wantedJobs } = wanted;
   const entries = files.flatMap((file) => {
-    const there = again.tree.find((object) => object.path.replace(/^\/Workspace/, '') === `${place.files}/${file.object}`.replace(/^\/Workspace/, ''));
+    const there = objectAt(place, file.object, again.tree);
     return there === undefined ? [] : [[file.object, { sha256: file.sha256, object_id: there.object_id, modified_at: there.modified_at }] as const];
   });
   const kept = wantedJobs.flatMap(({ key }) => (jobs[key] === undefined ? [] : [[key, jobs[key]] as const]));

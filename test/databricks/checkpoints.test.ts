@@ -1,16 +1,10 @@
 import nock from 'nock';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { findCheckpoints } from '../../src/databricks/checkpoints.ts';
-import { HOST, testWorkspace, withToken } from './fixtures.ts';
+import { HOST, onlyPreparedAnswers, testWorkspace, withToken } from './fixtures.ts';
 
-beforeEach(() => nock.disableNetConnect());
-afterEach(() => {
-  const pending = nock.pendingMocks();
-  nock.cleanAll();
-  nock.enableNetConnect();
-  if (pending.length > 0) throw new Error(`never asked for: ${pending.join(', ')}`);
-});
+onlyPreparedAnswers();
 
 const found = (checkpoint_root: string, mayBe = false): Promise<string[]> =>
   withToken(async () => findCheckpoints(await testWorkspace(), { pipeline: { checkpoint_root } as Config['pipeline'] }, mayBe));

@@ -1,19 +1,13 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import nock from 'nock';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { connect, retryAfterMs } from '../../src/databricks/client.ts';
 import { createJob, deleteObject, exportFile, getJob, getStatus, importFile, listJobs, listSecrets, listTree, me, runNow } from '../../src/databricks/rest.ts';
 import { Failure } from '../../src/errors.ts';
-import { HOST, ME, configOf, testWorkspace, withToken } from './fixtures.ts';
+import { HOST, ME, configOf, onlyPreparedAnswers, testWorkspace, withToken } from './fixtures.ts';
 
-beforeEach(() => nock.disableNetConnect());
-afterEach(() => {
-  const pending = nock.pendingMocks();
-  nock.cleanAll();
-  nock.enableNetConnect();
-  if (pending.length > 0) throw new Error(`never asked for: ${pending.join(', ')}`);
-});
+onlyPreparedAnswers();
 
 const api = () => nock(HOST, { reqheaders: { authorization: 'Bearer dapi-token' } });
 const failing = async (promise: Promise<unknown>): Promise<Failure> => {

@@ -1,3 +1,5 @@
+import nock from 'nock';
+import { afterEach, beforeEach } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { connect, type Workspace } from '../../src/databricks/client.ts';
 
@@ -22,6 +24,17 @@ export function configOf(overrides: Partial<Config> = {}): Config {
     ci: true,
     ...overrides,
   };
+}
+
+/** For each test of the file: nothing is answered but what it prepared, and all of that must have been asked for. */
+export function onlyPreparedAnswers(): void {
+  beforeEach(() => nock.disableNetConnect());
+  afterEach(() => {
+    const pending = nock.pendingMocks();
+    nock.cleanAll();
+    nock.enableNetConnect();
+    if (pending.length > 0) throw new Error(`never asked for: ${pending.join(', ')}`);
+  });
 }
 
 /** A workspace whose pauses between tries are short; the token comes from the environment, as a user's does. */
