@@ -43,33 +43,35 @@ rules = windows.Rules(
     caught_up if caught_up > 0 else None,
 )
 windows.check(spark, names, rules)
-before = spark.sql(f"SELECT coalesce(max(sequence), 0) AS sequence FROM {names.windows}").first().sequence
+before = windows.position(spark, names)
 
 # COMMAND ----------
 
-def publish(batch, batch_id):
-    windows.publish(batch.sparkSession, names, rules, batch)
+def amend(batch, batch_id):
+    windows.amend(batch, names, rules)
 
 
-publishing = (
-    spark.readStream.option("skipChangeCommits", "true")
-    .table(names.raw)
-    .select("topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value", "error")
-    .writeStream.foreachBatch(publish)
+ends = windows.published(spark, names)
+amending = (
+    windows.late_rows(spark, names, ends)
+    .writeStream.foreachBatch(amend)
     .option("checkpointLocation", f"{setting('checkpoint_root').rstrip('/')}/windows")
     .queryName("windows")
     .trigger(availableNow=True)
     .start()
 )
-publishing.awaitTermination()
+# While the stream is at it: what it amends is before these bounds, and does not move them.
+bounds = windows.bounds_of(spark, names, rules, ends)
+amending.awaitTermination()
 
 # COMMAND ----------
 
-# On a quiet stream no batch comes, but the clock closes windows all the same. A batch has done that already.
-if not any(progress.numInputRows > 0 for progress in publishing.recentProgress):
-    windows.publish(spark, names, rules)
-changed = spark.sql(f"SELECT count(*) AS written, count_if(revision > 1) AS revised FROM {names.windows} WHERE sequence > {before}").first()
-print(f"windows: {changed.written} written, of which {changed.revised} are revisions")
+windows.publish(spark, names, rules, bounds)
+after = windows.position(spark, names)
+# Each that is written takes the next sequence.
+written = after.sequence - before.sequence
+revised = written - (after.windows - before.windows)
+print(f"windows: {written} written, of which {revised} are revisions")
 
 # COMMAND ----------
 
@@ -77,4 +79,4 @@ days = None
 if setting("windows_uri") != "":
     days = files.write(spark, names, setting("windows_uri"), lambda day: dbutils.fs.rm(day, True))
     print(f"windows: {days} days written to {setting('windows_uri')}")
-dbutils.notebook.exit(json.dumps({"written": changed.written, "revised": changed.revised, "days": days}))
+dbutils.notebook.exit(json.dumps({"written": written, "revised": revised, "days": days}))

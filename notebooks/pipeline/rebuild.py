@@ -55,7 +55,7 @@ def build(spark: SparkSession, tables: Tables, rules: Rules, part: Part) -> Tabl
         raise ValueError(f"{tables.windows} holds windows of {length} minutes: another length is computed for all of them, not for a part")
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     rules = replace(rules, sequence_above=_newest(spark, tables) + _ROOM)
-    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, tables, rules).items() if bound.closed is not None}
+    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items() if bound.closed is not None}
     takes_in = f"({part.holds(rules.start('event_time'))})" if rules.late_policy == "amend" else "false"
     spark.sql(f"CREATE OR REPLACE TEMP VIEW still_held AS SELECT * FROM {tables.late_records} WHERE revision IS NULL AND NOT {takes_in}")
     create_derived(spark, rebuilt, rules.window_minutes)
@@ -89,17 +89,21 @@ def catch_up(spark: SparkSession, tables: Tables, rules: Rules, checkpoint: str)
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     found = properties(spark, rebuilt.windows)
     rules = replace(rules, window_minutes=int(found[LENGTH]), sequence_above=int(found[_ABOVE]))
-    closed = {topic: bound.closed for topic, bound in windows.bounds_of(spark, tables, rules).items()}
+    ends = windows.published(spark, rebuilt)
 
-    def publish(batch, batch_id):
-        windows.publish(batch.sparkSession, rebuilt, rules, batch, closed)
+    def amend(batch, batch_id):
+        windows.amend(batch, rebuilt, rules)
 
     since = int(found[_RAW])
     if base[0] > since:
-        (spark.readStream.option("skipChangeCommits", "true").option("startingVersion", since + 1).table(tables.raw)
-         .select("topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value", "error")
-         .writeStream.foreachBatch(publish).option("checkpointLocation", checkpoint).queryName("rebuild").trigger(availableNow=True).start().awaitTermination())
-    windows.publish(spark, rebuilt, rules, closed=closed)
+        (windows.late_rows(spark, rebuilt, ends, startingVersion=since + 1)
+         .writeStream.foreachBatch(amend).option("checkpointLocation", checkpoint).queryName("rebuild").trigger(availableNow=True).start().awaitTermination())
+    bounds = windows.bounds_of(spark, rebuilt, rules, ends)
+    # What production has closed by its clock is closed here, too.
+    for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items():
+        if topic in bounds:
+            bounds[topic] = replace(bounds[topic], closed=windows.latest(bounds[topic].closed, bound.closed))
+    windows.publish(spark, rebuilt, rules, bounds)
     _note(spark, rebuilt, base, rules)
 
 

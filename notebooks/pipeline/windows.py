@@ -6,6 +6,7 @@ it only where the outcome differs. So a replayed batch changes nothing, and ever
 
 from dataclasses import dataclass, replace
 
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from pipeline import statistics
@@ -42,12 +43,14 @@ class Rules:
 class Bound:
     """How far a topic's windows are published, and how far they are to be: ends of windows, epoch microseconds.
 
+    `rows`: good rows of `raw` past what is published, at least.
     Not datetime: Spark hands those out in the time zone of the Python process.
     """
 
     published: int | None
     watermark: int | None
     closed: int | None
+    rows: int = 0
 
 
 def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
@@ -66,43 +69,57 @@ def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
         )
 
 
-def publish(spark: SparkSession, tables: Tables, rules: Rules, batch: DataFrame | None = None, closed: dict[str, int] | None = None) -> None:
-    """Publishes every window that has closed since the last time, and those that the batch's late records change.
+def published(spark: SparkSession, tables: Tables) -> dict[str, int | None]:
+    """The end of each topic's newest published window, epoch microseconds; None where there is none yet."""
+    found = spark.sql(
+        f"SELECT topic, unix_micros(max(window_end)) AS published FROM (SELECT topic, window_end FROM {tables.windows} "
+        f"UNION ALL SELECT topic, NULL FROM {tables.shards}) GROUP BY topic"
+    )
+    return {row.topic: row.published for row in found.collect()}
 
-    `batch` holds rows of `raw` that were not offered before; without it only newly closed windows are published. `closed`, by topic:
-    up to where windows are known to be closed besides, epoch microseconds.
+
+def late_rows(spark: SparkSession, tables: Tables, ends: dict[str, int | None], **options: object) -> DataFrame:
+    """The stream of the rows of `raw` that come before `ends`, what is published now: only they can change a window.
+
+    All others are computed when their windows are published. The filter is part of the stream's own plan: there Parquet
+    skips what it excludes, which is nearly everything; a micro-batch that has come as far as a batch function is read whole.
     """
-    bounds = {topic: replace(bound, closed=_latest(bound.closed, (closed or {}).get(topic))) for topic, bound in bounds_of(spark, tables, rules).items()}
-    if batch is not None and any(bound.published is not None for bound in bounds.values()) and _find_changed(batch, tables, rules, bounds):
-        _publish_changed(spark, tables, rules, bounds)
-    _publish_closed(spark, tables, rules, bounds)
+    newest = latest(*ends.values())
+    return (
+        spark.readStream.options(**options, skipChangeCommits="true")
+        .table(tables.raw)
+        .where("false" if newest is None else f"error IS NULL AND event_time < {literal(newest)}")
+        .select("topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value")
+    )
 
 
-def bounds_of(spark: SparkSession, tables: Tables, rules: Rules) -> dict[str, Bound]:
-    """By topic. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
-    published = {
-        row.topic: row.published
-        for row in spark.sql(
-            f"SELECT topic, published FROM (SELECT DISTINCT topic FROM {tables.shards}) "
-            f"FULL JOIN (SELECT topic, unix_micros(max(window_end)) AS published FROM {tables.windows} GROUP BY topic) USING (topic)"
-        ).collect()
-    }
-    oldest = None if not published or None in published.values() else min(published.values())
-    newer = "true" if oldest is None else f"event_time >= {literal(oldest)}"
-    newest = {
-        row.topic: row.newest
-        for row in spark.sql(f"SELECT topic, unix_micros(max(event_time)) AS newest FROM {tables.raw} WHERE error IS NULL AND {newer} GROUP BY topic").collect()
+def amend(batch: DataFrame, tables: Tables, rules: Rules) -> None:
+    """Publishes the windows that late rows change, and enters the rows in the ledger. `batch`: what `late_rows` gave."""
+    if batch.isEmpty():
+        return
+    bounds = bounds_of(batch.sparkSession, tables, rules, published(batch.sparkSession, tables))
+    if _find_changed(batch, tables, rules, bounds):
+        _publish_changed(batch.sparkSession, tables, rules, bounds)
+
+
+def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None]) -> dict[str, Bound]:
+    """By topic, with what is `published`. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
+    known = [end for end in ends.values() if end is not None]
+    newer = "true" if not known or len(known) < len(ends) else f"event_time >= {literal(min(known))}"
+    seen = {
+        row.topic: row
+        for row in spark.sql(f"SELECT topic, unix_micros(max(event_time)) AS newest, count(*) AS rows FROM {tables.raw} WHERE error IS NULL AND {newer} GROUP BY topic").collect()
     }
     lateness = rules.allowed_lateness_minutes * 60_000_000
     clock = None if rules.caught_up is None else rules.caught_up - lateness
     bounds = {}
-    for topic in published.keys() | newest.keys():
-        watermark = None if newest.get(topic) is None else newest[topic] - lateness
-        bounds[topic] = Bound(published.get(topic), watermark, _latest(published.get(topic), watermark, clock))
+    for topic in ends.keys() | seen.keys():
+        watermark = seen[topic].newest - lateness if topic in seen else None
+        bounds[topic] = Bound(ends.get(topic), watermark, latest(ends.get(topic), watermark, clock), seen[topic].rows if topic in seen else 0)
     return bounds
 
 
-def _latest(*moments: int | None) -> int | None:
+def latest(*moments: int | None) -> int | None:
     return max((moment for moment in moments if moment is not None), default=None)
 
 
@@ -113,11 +130,7 @@ def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[s
     into `raw` in the order of their offsets. So a batch that is replayed finds nothing to change.
     """
     spark = batch.sparkSession
-    batch.where("error IS NULL").selectExpr("*", f"{rules.start('event_time')} AS window_start").createOrReplaceTempView("batch_rows")
-    # Nearly always a whole batch is newer than all that is published: one look at its event times spares two joins and a MERGE.
-    newest = max(bound.published for bound in bounds.values() if bound.published is not None)
-    if spark.sql(f"SELECT 1 FROM batch_rows JOIN {_values(bounds)} USING (topic) WHERE event_time < {literal(newest)} AND event_time < published").isEmpty():
-        return False
+    batch.selectExpr("*", f"{rules.start('event_time')} AS window_start").createOrReplaceTempView("batch_rows")
     late = f"""
         SELECT r.*, w.window_end, w.revision AS published_revision FROM batch_rows r
         JOIN {tables.windows} w USING (topic, key, window_start)
@@ -161,11 +174,12 @@ def _publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: 
     """)
 
 
-def _publish_closed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
+def publish(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
     """Publishes the windows between the two bounds. They are new by definition: a MERGE that only inserts computes them once."""
     moving = {topic: bound for topic, bound in bounds.items() if bound.closed is not None and (bound.published is None or bound.closed > bound.published)}
     if not moving:
         return
+    _collect_in_memory(spark, sum(bound.rows for bound in bounds.values()))
     spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
           SELECT *, {_last_sequence(spark, tables, rules)} + row_number() OVER (ORDER BY window_start, topic, key) AS sequence
@@ -176,11 +190,24 @@ def _publish_closed(spark: SparkSession, tables: Tables, rules: Rules, bounds: d
     """)
 
 
+# Each is 24 bytes of heap while it is collected, over all executors.
+_MOST_ROWS_IN_MEMORY = 10_000_000
+
+
+def _collect_in_memory(spark: SparkSession, rows: int) -> None:
+    """With more than 128 groups in a task Spark sorts all its rows before it collects any: half of a publication's time. Hashing needs no order, but room."""
+    try:
+        spark.conf.set("spark.sql.objectHashAggregate.sortBased.fallbackThreshold", "1000000" if rows <= _MOST_ROWS_IN_MEMORY else "128")
+    except PySparkException:
+        # Serverless compute lets few settings be set: there Spark sorts.
+        pass
+
+
 def closed_windows(tables: Tables, rules: Rules, bounds: dict[str, Bound], first: int | None = None, last: int | None = None) -> str:
     """SQL: every window that ends after `published` and not after `closed` of its topic, computed from `raw`: all of `windows` but revision
     and sequence. `first` and `last` (epoch microseconds, starts of windows) limit it to those that start between them, the last exclusive."""
     lowest = None if any(bound.published is None for bound in bounds.values()) else min(bound.published for bound in bounds.values())
-    after, before = _latest(first, lowest), min(moment for moment in (last, max(bound.closed for bound in bounds.values())) if moment is not None)
+    after, before = latest(first, lowest), min(moment for moment in (last, max(bound.closed for bound in bounds.values())) if moment is not None)
     where = f"event_time < {literal(before)}" + ("" if after is None else f" AND event_time >= {literal(after)}")
     rows = f"""{_good_rows(tables, rules, where)} JOIN {_values(bounds)} USING (topic)
                WHERE (published IS NULL OR window_start >= published) AND {rules.end('window_start')} <= closed"""
@@ -218,8 +245,22 @@ def _values(bounds: dict[str, Bound]) -> str:
     return f"(SELECT * FROM VALUES {', '.join(rows)} AS bounds(topic, published, watermark, closed))"
 
 
+@dataclass(frozen=True)
+class Position:
+    """The last sequence of `windows`, and how many windows it holds. What grew between two positions and is no new window is a revision."""
+
+    sequence: int
+    windows: int
+
+
+def position(spark: SparkSession, tables: Tables) -> Position:
+    # In this form Delta answers from its log, and reads no file.
+    row = spark.sql(f"SELECT max(sequence) AS sequence, count(*) AS windows FROM {tables.windows}").first()
+    return Position(row.sequence or 0, row.windows)
+
+
 def _last_sequence(spark: SparkSession, tables: Tables, rules: Rules) -> int:
-    return max(rules.sequence_above, spark.sql(f"SELECT coalesce(max(sequence), 0) AS last FROM {tables.windows}").first().last)
+    return max(rules.sequence_above, position(spark, tables).sequence)
 
 
 def literal(micros: int | None) -> str:

@@ -78,9 +78,10 @@ describe('killed in the middle', () => {
     await killSpark('the commit of ingest', () => raw().versions === 2);
     expect(raw()).toMatchObject({ begun: 1, done: 0, versions: 2 });
     await killSpark('windows at work', () => windows().begun === 1);
-    expect(windows()).toMatchObject({ done: 0, versions: 1, files: 0 });
+    expect(windows()).toMatchObject({ versions: 1, files: 0 });
+    // The stream of late rows is through, and had none; what closed is being published.
     await killSpark('the MERGE', () => windows().files > 0);
-    expect(windows()).toMatchObject({ begun: 1, done: 0, versions: 1 });
+    expect(windows()).toMatchObject({ begun: 1, done: 1, versions: 1 });
     const report = await followed;
     expect(report).toMatchObject({ reattached: true, outcome: { ok: true } });
     expect(Object.fromEntries(report.tasks.map(({ task, attempt }: any) => [task, attempt]))).toMatchObject({ ingest: 1, windows: 2 });
