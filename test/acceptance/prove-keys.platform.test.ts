@@ -2,7 +2,10 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
+import { currentVersions, type Proof } from '../../src/databricks/proof.ts';
 import { openSql, type Row } from '../../src/databricks/sql.ts';
+import { tableNames } from '../../src/databricks/tables.ts';
+import { windowOutcomes } from '../../src/databricks/window-outcomes.ts';
 import { openElasticsearch, type Elasticsearch } from '../../src/elasticsearch/connect.ts';
 import { documentsBySequence } from '../../src/elasticsearch/read.ts';
 import { sendRecords, type OutgoingRecord } from '../../src/kafka/send.ts';
@@ -114,6 +117,25 @@ describe('several topics, many keys, any values', () => {
     expect(ambiguous).toBeGreaterThan(0);
     expect(ambiguous).toBeLessThanOrEqual(REPEATED_NAMES.length);
     expect(certificate.partitions.length).toBe((TOPICS.length + 1) * 2);
+  });
+
+  it('a median or a deviation that is a little wrong is seen in every single one of them', async () => {
+    const sql = await openSql(config);
+    try {
+      await sql.execute(`
+        CREATE OR REPLACE TABLE windows_altered AS
+        SELECT * EXCEPT (isEven, median, stddev_samp), CAST(median + CASE WHEN isEven THEN 0.5BD ELSE 0BD END AS DECIMAL(20,1)) AS median,
+               CASE WHEN isEven THEN stddev_samp ELSE coalesce(stddev_samp * 1.000001, 0) + 0.001 END AS stddev_samp
+        FROM (SELECT *, pmod(hash(key, window_start), 2) = 0 AS isEven FROM windows)`);
+      const tables = { ...tableNames(config.pipeline), windows: 'windows_altered' };
+      const proof: Proof = { sql, tables, versions: await currentVersions(sql, tables), shardSize: config.pipeline.shard_size, windowMinutes: 10, topics: config.pipeline.topics };
+      const outcomes = Object.fromEntries((await windowOutcomes(proof, {})).map(({ outcome, windows: count }) => [String(outcome), Number(count)]));
+      const half = expect.toSatisfy((count: number) => count > 0.4 * windows.size);
+      expect(outcomes).toEqual({ median: half, stddev_samp: half });
+      expect((outcomes.median as number) + (outcomes.stddev_samp as number)).toBe(windows.size);
+    } finally {
+      await sql.close();
+    }
   });
 });
 
