@@ -53,10 +53,10 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   };
 }
 
-/** The secrets of the scope, or the keys that will have values once the broker's part is applied. */
-export function scopeOf(config: Context['config'], secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
-  if (secrets !== undefined) return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: [] };
-  return { secrets: {}, pending: config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS };
+/** The secrets of the scope, and the keys of those that will have values once the broker's part is applied. */
+export function scopeOf(config: Pick<Context['config'], 'pipeline' | 'jobs' | 'elasticsearch'>, secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
+  const pending = config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS;
+  return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: secrets === undefined ? pending : [] };
 }
 
 async function observeWorkspace({ config }: Context, { workspace, who }: Systems, secrets: Promise<unknown>) {
@@ -103,7 +103,7 @@ export function kafkaSecrets({ brokers, sasl }: KafkaAccess): Record<string, Sec
 }
 
 /** For the task that carries windows to Elasticsearch; a job without it is given nothing that it does not need. */
-function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Record<string, Secret> {
+function elasticsearchSecrets({ jobs, elasticsearch }: Pick<Context['config'], 'jobs' | 'elasticsearch'>): Record<string, Secret> {
   const exports = jobs.some(({ settings: { tasks } }) => Array.isArray(tasks) && tasks.some((task: { task_key?: unknown } | null) => task?.task_key === 'export'));
   if (!exports || elasticsearch === undefined) return {};
   const { url, auth } = elasticsearch;

@@ -40,15 +40,15 @@ const SLOW_MS = 900_000;
 type Lane = { project: Project; config: Config; context: Context; systems: Systems };
 
 /** A small bundle of its own: each effect is of another kind, and each deployment takes a second. */
-async function lane(name: string, variables: Record<string, string | number> = {}): Promise<Lane> {
+async function lane(name: string, variables: Record<string, string | number> = {}, task = 'ingest'): Promise<Lane> {
   // No table is made here: a deployment need not ask Spark for any.
   const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' });
   for (const folder of ['notebooks', 'jobs']) {
     rmSync(join(project.folder, folder), { recursive: true });
     mkdirSync(join(project.folder, folder));
   }
-  writeFileSync(join(project.folder, 'notebooks/ingest.py'), NOTEBOOK);
-  writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', 'ingest'));
+  writeFileSync(join(project.folder, `notebooks/${task}.py`), NOTEBOOK);
+  writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', task));
   const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true, environment: { ...process.env } });
   const ignore = (): void => undefined;
   const context: Context = { config, progress: { stage: ignore, update: ignore, note: ignore, warn: ignore }, signal: new AbortController().signal };
@@ -132,7 +132,8 @@ describe.concurrent('killed after any effect and started again, the same comes o
   }, SLOW_MS);
 
   it('a deployment from nothing, and its end', async () => {
-    const own = await lane('survive-nothing', { cluster_name: 'sg-survive' });
+    // With a task `export`, whose secrets are known before the brokers' are.
+    const own = await lane('survive-nothing', { cluster_name: 'sg-survive' }, 'export');
     const { aws } = own.systems;
     const all = { yes: true, dryRun: false, data: false, force: true, forceLock: true };
     await withoutCluster(own);
