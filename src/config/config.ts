@@ -40,6 +40,8 @@ export type Config = Readonly<{
     rootPath: string;
     /** DATABRICKS_HTTP_PATH, or made of the variable warehouse_id. */
     httpPath: string | undefined;
+    /** Where it is kept who a credential belongs to; undefined for nowhere. */
+    identityFile?: string;
   }>;
   elasticsearch: ElasticsearchAccess | undefined;
   /** Region for the AWS SDK; undefined leaves it to its default chain. Endpoints and credentials are the chain's own. */

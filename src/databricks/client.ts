@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { retry } from '../poll.ts';
 import { noCredentials, refused, unreachable } from './failures.ts';
+import { identitiesIn, type Identities } from './identity.ts';
 
 /** One REST call; `body` is sent as JSON. */
 export type Call = {
@@ -24,6 +25,8 @@ export type Workspace = {
   host: string;
   /** Headers of the SDK's unified authentication, fresh for each use. */
   authorization(): Promise<Record<string, string>>;
+  /** What is remembered of who this is; undefined where nothing shall be. */
+  identities?: Identities;
   /** The JSON object (or, with `raw`, a Buffer) that the workspace answers; throws a Failure otherwise. */
   request<T>(call: Call): Promise<T>;
   /** The same workspace for calls that another signal ends: to tidy up after an interrupt. */
@@ -53,11 +56,21 @@ export async function connect(databricks: Config['databricks'], options: Connect
     await sdk.authenticate(headers).catch((error: unknown) => Promise.reject(authenticationFailed(host, error)));
     return Object.fromEntries(headers);
   };
+  // A service principal by its id: its tokens are others every hour.
+  const credential = async (): Promise<string> => {
+    const headers = JSON.stringify(await authorization());
+    return `${host} ${sdk.authType === 'pat' || sdk.clientId === undefined ? headers : sdk.clientId}`;
+  };
+  const identities = databricks.identityFile === undefined ? undefined : identitiesIn(databricks.identityFile, credential);
   const withSignal = (signal: AbortSignal | undefined): Workspace => ({
     host,
     authorization,
+    identities,
     withSignal,
-    request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }),
+    request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }).catch(async (error: unknown) => {
+      if (error instanceof Failure && error.kind === 'access') await identities?.forget();
+      throw error;
+    }),
   });
   return withSignal(options.signal);
 }

@@ -1,3 +1,4 @@
+import { CODE_TAG } from '../databricks/code.ts';
 import type { WorkspaceStep } from '../databricks/deploy.ts';
 import type { Difference } from '../databricks/differences.ts';
 import type { TopicStep } from '../kafka/topics.ts';
@@ -75,6 +76,8 @@ export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables
       return of('create', 'job', step.name);
     case 'update job':
       return of('change', 'job', step.name, { changes: changesOf(step.changes), ...jobRisk(step.changes, found) });
+    case 'tag job':
+      return of('change', 'job', step.name, { why: 'the mark of what it executes was taken away or changed', changes: [{ field: `tags.${CODE_TAG}`, found: step.found, wanted: step.wanted }] });
     case 'delete job':
       return of('delete', 'job', step.name, { risk: 'irreversible', why: 'no longer in the bundle; the history of its runs goes with it' });
   }

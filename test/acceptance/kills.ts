@@ -29,6 +29,7 @@ const EFFECTS: Record<Kind, RegExp> = {
   'put secrets': /Databricks POST .*\/secrets\/put/,
   'create job': /Databricks POST .*\/jobs\/create/,
   'update job': /Databricks POST .*\/jobs\/reset/,
+  'tag job': /Databricks POST .*\/jobs\/update/,
   'delete job': /Databricks POST .*\/jobs\/delete/,
   'restart run': /Databricks POST .*\/jobs\/run-now/,
   'put template': /Elasticsearch PUT \/_index_template/,

@@ -7,7 +7,7 @@ import type { Context } from '../../src/command.ts';
 import type { Workspace } from '../../src/databricks/client.ts';
 import { deployedJob } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
-import { exportFile, listRuns, listTree } from '../../src/databricks/rest.ts';
+import { exportFile, listFolder, listRuns, type WorkspaceObject } from '../../src/databricks/rest.ts';
 import { destroyWorld } from '../../src/deployment/destroy.ts';
 import { observeWorld, openSystems, type Systems } from '../../src/deployment/observe.ts';
 import { planDeployment } from '../../src/deployment/plan.ts';
@@ -59,7 +59,7 @@ async function lane(name: string, variables: Record<string, string | number> = {
 async function worldOf({ context, systems }: Lane): Promise<unknown> {
   const { wanted, found } = await observeWorld(context, systems);
   const { workspace, cluster, configuration, logins, topics, rights, template } = found;
-  const tree = await listTree(systems.workspace, wanted.workspace.place.root);
+  const tree = await treeOf(systems.workspace, wanted.workspace.place.root);
   const contents = await Promise.all(tree.filter(({ object_type: type, path }) => type !== 'DIRECTORY' && !path.includes('/state/')).map(async ({ path }) => [path, (await exportFile(systems.workspace, path))?.toString()]));
   return {
     cluster: cluster && [cluster.ours, Object.values(cluster.tags), cluster.brokers], properties: configuration.attached,
@@ -70,6 +70,12 @@ async function worldOf({ context, systems }: Lane): Promise<unknown> {
     secrets: workspace.secrets?.map(({ key }) => key.replace(/-[0-9a-f-]{97}$/, '')).sort(), history: workspace.state.history?.length,
     left: planDeployment(wanted, found),
   };
+}
+
+async function treeOf(workspace: Workspace, path: string): Promise<WorkspaceObject[]> {
+  const objects = (await listFolder(workspace, path)) ?? [];
+  const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => treeOf(workspace, folder.path)));
+  return [...objects, ...below.flat()];
 }
 
 async function emptyWorkspace({ config, systems }: Lane): Promise<void> {

@@ -51,7 +51,7 @@ describe('one plan from broker to index', () => {
     const twoJobs = (code: string, settings = {}) => {
       const wanted = wantedOf({ notebooks: { ingest: '1', other: code } });
       const [job] = wanted.workspace.jobs;
-      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', tasks: tasks('other'), ...settings } }] } };
+      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', schedule: { quartz_cron_expression: '0 0 * * * ?' }, tasks: tasks('other'), ...settings } }] } };
     };
     const before = applied(twoJobs('1'), NOTHING, planDeployment(twoJobs('1'), NOTHING));
     const found = { ...before, activeRuns: [run, { key: 'other', jobId: 2, runId: 8 }] };
@@ -68,8 +68,29 @@ describe('one plan from broker to index', () => {
     };
     const restarted = (tag: string | undefined) => planDeployment(wanted, lost(tag)).filter(({ action }) => action === 'restart').length;
     expect([restarted(codeHash(wanted.workspace, 'traffic')), restarted('another'), restarted(undefined)]).toEqual([0, 1, 1]);
-    // It is ours, and no difference: the Databricks CLI deploys without it.
-    expect(planDeployment(wanted, lost('another')).map(({ thing }) => thing)).not.toContain('job');
+  });
+
+  it.each<[string, string | undefined]>([['was taken away', undefined], ['was changed', 'another']])('the mark of what a job executes that %s is put back, and nothing restarts', (_how, tag) => {
+    const found = deployed({}, { activeRuns: [run] });
+    const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+    const tags: Record<string, string> = tag === undefined ? {} : { [CODE_TAG]: tag };
+    const marked: Observed = { ...found, workspace: { ...found.workspace, jobs: { traffic: { ...job, settings: { ...job.settings, tags } } } } };
+    const steps = planDeployment(wantedOf(), marked);
+    expect(steps).toMatchObject([{ action: 'change', thing: 'job', risk: 'safe', changes: [{ field: `tags.${CODE_TAG}`, found: tag, wanted: codeHash(wantedOf().workspace, 'traffic') }] }]);
+    expect(planDeployment(wantedOf(), applied(wantedOf(), marked, steps))).toEqual([]);
+    // With new code under it the mark changes as well: that is no step of its own.
+    expect(brief(wantedOf({ notebooks: { ingest: '2' } }), deployed())).toEqual(['change notebook: safe']);
+  });
+
+  it('leaves a run alone whose job somebody starts and waits for, and gives that job no mark', () => {
+    const waited = (code: string) => {
+      const wanted = wantedOf({ notebooks: { ingest: code } });
+      const [{ settings: { schedule: _, ...settings } }] = wanted.workspace.jobs as any;
+      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings }] } };
+    };
+    const found = applied(waited('1'), NOTHING, planDeployment(waited('1'), NOTHING));
+    expect(brief(waited('2'), { ...found, activeRuns: [run] })).toEqual(['change notebook: safe']);
+    expect(found.workspace.jobs.traffic?.settings.tags).toBeUndefined();
   });
 
   it('refuses to take partitions away, and says why', () => {
