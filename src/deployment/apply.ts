@@ -1,5 +1,6 @@
 import type { Context } from '../command.ts';
 import { apply as applyWorkspace } from '../databricks/apply.ts';
+import { applyTableSteps } from '../databricks/data.ts';
 import type { WorkspaceStep } from '../databricks/deploy.ts';
 import { restartRun } from '../databricks/restart.ts';
 import { putTemplate } from '../elasticsearch/template.ts';
@@ -20,6 +21,11 @@ export type Applied = { jobs: Record<string, number>; /** Runs that were started
 export async function applyPlan(context: Context, systems: Systems, { wanted, found }: World, steps: readonly Step[], rollbackTo?: number): Promise<Applied> {
   const { config, progress } = context;
   await applyBroker(context, systems.aws, found.cluster, steps);
+  const tableSteps = steps.flatMap((step) => (step.work.room === 'tables' ? [step.work.step] : []));
+  if (tableSteps.length > 0) {
+    for (const step of steps) if (step.work.room === 'tables') progress.update(sentence(step));
+    await applyTableSteps(config, tableSteps, context.signal);
+  }
   const workspaceSteps = steps.flatMap(({ work }) => (work.room === 'workspace' ? [work.step] : []));
   const late = (wanted.workspace.scope.pending ?? []).length > 0 && workspaceSteps.some((step) => step.do === 'put secrets');
   const secrets = late ? kafkaSecrets(await accessTo(systems.aws, await clusterNow(systems.aws, config.pipeline.cluster_name), config, 'pipeline')) : undefined;

@@ -39,7 +39,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const { config } = context;
   const { index } = config.pipeline;
   const broker = observeBroker(context, systems.aws);
-  const [{ secrets, ...brokerFound }, { tables, windowMinutes }, template, { wanted, found, activeRuns }] = await Promise.all([
+  const [{ secrets, ...brokerFound }, { tables, shapes }, template, { wanted, found, activeRuns }] = await Promise.all([
     broker,
     tablesThere(context),
     systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
@@ -49,7 +49,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
   return {
     wanted: { pipeline: config.pipeline, workspace: complete, template: wantedTemplate },
-    found: { ...brokerFound, workspace: found, activeRuns, tables, windowMinutes, template },
+    found: { ...brokerFound, workspace: found, activeRuns, tables, shapes, template },
   };
 }
 
@@ -111,16 +111,16 @@ function elasticsearchSecrets({ jobs, elasticsearch }: Pick<Context['config'], '
   return { elasticsearch_url: new Secret(url), ...login };
 }
 
-type TablesFound = Pick<Observed, 'tables' | 'windowMinutes'>;
+type TablesFound = Pick<Observed, 'tables' | 'shapes'>;
 
-/** The job makes the tables; a plan only has to know whether there is something to lose, and windows of which length. Undefined where no warehouse answers. */
+/** The job makes the tables; a plan has to know whether there is something to lose, and what they lack. Undefined where no warehouse answers. */
 async function tablesThere({ config, signal }: Context): Promise<TablesFound> {
-  if (config.databricks.httpPath === undefined) return { tables: undefined, windowMinutes: undefined };
+  if (config.databricks.httpPath === undefined) return { tables: undefined, shapes: {} };
   try {
     return await observeTables(config, signal);
   } catch (error) {
     // Whoever may deploy need not have the right to query; the workspace itself says what is wrong with the rest.
-    if (error instanceof Failure && !signal.aborted) return { tables: undefined, windowMinutes: undefined };
+    if (error instanceof Failure && !signal.aborted) return { tables: undefined, shapes: {} };
     throw error;
   }
 }

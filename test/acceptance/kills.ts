@@ -22,6 +22,8 @@ const EFFECTS: Record<Kind, RegExp> = {
   'grow topic': /Kafka CreatePartitions/,
   'configure topic': /Kafka IncrementalAlterConfigs/,
   allow: /Kafka CreateAcls/,
+  // Over Thrift, which is not looked into: no bundle of these scenarios has tables.
+  'add columns': /$^/,
   'make folder': /Databricks POST .*\/mkdirs/,
   upload: /Databricks POST .*\/(workspace\/import|import-file\/.*files\/)/,
   delete: /Databricks POST .*\/workspace\/delete/,

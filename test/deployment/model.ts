@@ -28,7 +28,7 @@ export function wantedOf(given: Given = {}): Wanted {
 
 /** A world with nothing in it. */
 export const NOTHING: Observed = {
-  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], windowMinutes: undefined, template: undefined,
+  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], shapes: {}, template: undefined,
   workspace: { state: EMPTY_STATE, tree: [], alike: {}, jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined },
 };
 
@@ -48,6 +48,7 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
     if (work.room === 'rights') now.rights.push(...step.rights);
     if (work.room === 'logins') login(now, step);
     if (work.room === 'topics') topic(now, step);
+    if (work.room === 'tables') for (const { name, type } of step.columns) now.shapes[step.table].columns[name] = type;
     if (work.room === 'workspace') inWorkspace(now.workspace, wanted.workspace, step);
   }
   const entries = wanted.workspace.files.map((file) => {

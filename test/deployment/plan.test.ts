@@ -4,6 +4,7 @@ import type { Observed } from '../../src/deployment/plan.ts';
 import { driftOf, planDeployment } from '../../src/deployment/plan.ts';
 import { sentence, worst } from '../../src/deployment/step.ts';
 import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { DEFINITIONS } from '../../src/databricks/shapes.ts';
 import { EMPTY_STATE } from '../../src/databricks/state.ts';
 import { NOTHING, applied, configurations, place, wantedOf } from './model.ts';
 
@@ -12,6 +13,8 @@ const deployed = (given: Parameters<typeof wantedOf>[0] = {}, more: Partial<Obse
   return { ...applied(wanted, NOTHING, planDeployment(wanted, NOTHING)), ...more };
 };
 const brief = (wanted: ReturnType<typeof wantedOf>, found: Observed): string[] => planDeployment(wanted, found).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`);
+/** The table `windows` as the job makes it, with windows of this length. */
+const windowsOf = (minutes: number): Observed['shapes'] => ({ windows: { columns: Object.fromEntries(Object.entries(DEFINITIONS.windows.columns).map(([name, type]) => [name, type.replace(' not null', '')])), clusteredBy: DEFINITIONS.windows.clusteredBy, partitionedBy: [], windowMinutes: minutes } });
 const run = { key: 'traffic', jobId: 1, runId: 7 };
 
 describe('one plan from broker to index', () => {
@@ -34,7 +37,7 @@ describe('one plan from broker to index', () => {
     ['another window with data there', { window_minutes: 5 }, { tables: ['raw'] }, ['change job: re-reads data']],
     ['another window before there is data', { window_minutes: 5 }, { tables: [] }, ['change job: safe']],
     ['another window where nobody could look', { window_minutes: 5 }, { tables: undefined }, ['change job: re-reads data']],
-    ['the length of the windows that are published', { window_minutes: 5 }, { tables: ['raw'], windowMinutes: 5 }, ['change job: safe']],
+    ['the length of the windows that are published', { window_minutes: 5 }, { tables: ['raw'], shapes: windowsOf(5) }, ['change job: safe']],
     ['another tag', { tags: { team: 'x' } }, { tables: ['raw'] }, ['change job: safe']],
     ['another index', { index: 'j' }, { template: undefined }, ['create index template: safe']],
     ['a template changed by hand', {}, { template: { ...deployed().template, priority: 1 } }, ['change index template: safe']],
@@ -111,10 +114,10 @@ describe('one plan from broker to index', () => {
   });
 
   it('says that the job refuses windows of another length than those that are published, and what helps', () => {
-    const [step] = planDeployment(wantedOf({ window_minutes: 5 }), deployed({}, { tables: ['raw'], windowMinutes: 10 }));
+    const [step] = planDeployment(wantedOf({ window_minutes: 5 }), deployed({}, { tables: ['raw'], shapes: windowsOf(10) }));
     expect(step).toMatchObject({ action: 'change', thing: 'job', why: expect.stringContaining('`streamgauge windows rebuild --window 5m`') });
-    expect(driftOf(wantedOf({ window_minutes: 5 }), deployed({}, { windowMinutes: 10 }))).toMatchObject([{ thing: 'table', name: 'windows', found: 10, wanted: 5, wins: expect.stringContaining('rebuild --window 5m') }]);
-    expect(driftOf(wantedOf(), deployed({}, { windowMinutes: 10 }))).toEqual([]);
+    expect(driftOf(wantedOf({ window_minutes: 5 }), deployed({}, { shapes: windowsOf(10) }))).toMatchObject([{ thing: 'table', name: 'windows', found: 10, wanted: 5, wins: expect.stringContaining('rebuild --window 5m') }]);
+    expect(driftOf(wantedOf(), deployed({}, { shapes: windowsOf(10) }))).toEqual([]);
   });
 
   it('says each change in a line, and no secret in any', () => {
