@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import { Failure } from '../errors.ts';
 import { DEFINITIONS, shapeOf, type TableShape, type TableStep } from './shapes.ts';
 import { openSql, type Sql } from './sql.ts';
 import { tableNames } from './tables.ts';
@@ -28,10 +29,12 @@ export async function observeTables(config: Config, signal?: AbortSignal): Promi
 
 async function listTables(sql: Sql, { pipeline }: Config): Promise<string[]> {
   const names = tableNames(pipeline);
-  const schemas = await Array.fromAsync(sql.rows(`SHOW SCHEMAS IN \`${pipeline.catalog}\``));
-  if (!schemas.some((row) => Object.values(row).includes(pipeline.schema))) return [];
-  const there = new Set<string>();
-  for await (const row of sql.rows(`SHOW TABLES IN \`${pipeline.catalog}\`.\`${pipeline.schema}\``)) there.add(String(row.tableName));
+  const listed = await Array.fromAsync(sql.rows(`SHOW TABLES IN \`${pipeline.catalog}\`.\`${pipeline.schema}\``)).catch((error: unknown) => {
+    // Before the first run there is not even the schema.
+    if (error instanceof Failure && error.code === 'SCHEMA_NOT_FOUND') return [];
+    throw error;
+  });
+  const there = new Set(listed.map((row) => String(row.tableName)));
   const { rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords } = names;
   const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords, names.windows, names.lateRecords, names.shards, names.raw];
   return all.filter((name) => there.has(unqualified(name)));
