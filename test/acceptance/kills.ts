@@ -51,12 +51,17 @@ const EFFECTS: Record<Kind, RegExp> = {
 
 /** Runs a verb undisturbed; returns its effects in order. Every step that it plans must be among them, or the list would be a guess. */
 export async function effectsOf(project: Project, args: string[]): Promise<{ effects: string[]; steps: Step[] }> {
-  const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
-  const { steps } = await project.json<{ steps: Step[] }>(args, { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
-  const effects = readFileSync(log, 'utf8').trimEnd().split('\n');
+  const { effects, document: { steps } } = await seen<{ steps: Step[] }>(project, args);
   const unseen = steps.filter(({ work }) => !effects.some((effect) => EFFECTS[work.step.do].test(effect)));
   expect(unseen.map(({ work }) => work.step.do)).toEqual([]);
   return { effects, steps };
+}
+
+/** Runs a verb undisturbed; returns its effects in order, and what it says. */
+export async function seen<T = unknown>(project: Project, args: string[]): Promise<{ effects: string[]; document: T }> {
+  const log = join(mkdtempSync(join(tmpdir(), 'effects-')), 'log');
+  const document = await project.json<T>(args, { env: { NODE_OPTIONS: `--import ${killer}`, KILL_LOG: log } });
+  return { effects: readFileSync(log, 'utf8').trimEnd().split('\n'), document };
 }
 
 /** For one call: killed after its nth effect, or after the first that matches. */
@@ -71,15 +76,15 @@ export async function survivesKills(project: Project, { verb, again, reset, worl
   await reset();
   const { effects } = await effectsOf(project, verb);
   const undisturbed = await world();
-  const [seen, wanted]: [unknown[], unknown[]] = [[], []];
+  const [came, wanted]: [unknown[], unknown[]] = [[], []];
   for (const [at, effect] of effects.entries()) {
     if (!which.test(effect)) continue;
     await reset();
     const killed = await project.cli(verb, killedAfter(at + 1));
     await project.json(again);
-    seen.push({ effect, killed: killed.code, world: await world() });
+    came.push({ effect, killed: killed.code, world: await world() });
     wanted.push({ effect, killed: null, world: undisturbed });
   }
-  expect(seen).toEqual(wanted);
+  expect(came).toEqual(wanted);
   return effects;
 }
