@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { Failure } from '../errors.ts';
 import type { Config } from './config.ts';
 import { isRecord, readYaml, type Problem, type YamlFile } from './document.ts';
-import { elasticsearchAccess, enterTarget } from './environment.ts';
+import { elasticsearchAccess, enterTarget, workloadIdentity } from './environment.ts';
 import { readJobs } from './jobs.ts';
 import { pipelineSchema, settingsSchema, type Pipeline } from './schema.ts';
 import { interpolate, resolveVariables, type Lookup, type Variable } from './variables.ts';
@@ -61,6 +61,7 @@ export function loadConfig(options: LoadOptions): Config {
       rootPath: textOr(settings.workspace.root_path, `/Workspace/Users/\${workspace.current_user.userName}/.bundle/${name}/${target}`) as string,
       httpPath: texts.warehouse_id ? `/sql/1.0/warehouses/${texts.warehouse_id}` : environment.DATABRICKS_HTTP_PATH,
       ...identityFile(environment),
+      workloadIdentity: workloadIdentity(environment),
     },
     elasticsearch: elasticsearchAccess(environment),
     awsRegion: texts.aws_region || environment.AWS_REGION || environment.AWS_DEFAULT_REGION,

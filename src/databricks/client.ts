@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { retry } from '../poll.ts';
 import { noCredentials, refused, unreachable } from './failures.ts';
+import { isWorkloadIdentity, workloadTokens } from './workload-identity.ts';
 import { identitiesIn, type Identities } from './identity.ts';
 
 /** One REST call; `body` is sent as JSON. */
@@ -81,6 +82,13 @@ async function resolve(databricks: Config['databricks']): Promise<SdkConfig> {
     const named = { ...(databricks.host === undefined ? {} : { host: databricks.host }), ...(databricks.profile === undefined ? {} : { profile: databricks.profile }) };
     const sdk = new UnifiedConfig(named);
     await sdk.ensureResolved();
+    const { authType: source, clientId } = sdk as { authType?: string; clientId?: string };
+    const given = databricks.workloadIdentity;
+    if (isWorkloadIdentity(source) && given !== undefined) {
+      const tokens = workloadTokens({ host: (await sdk.getHost()).origin, clientId, source, given });
+      // The SDK's type knows only its own ways; it takes any.
+      sdk.credentials = { name: source as never, configure: async () => async (headers) => headers.set('authorization', `Bearer ${await tokens()}`) };
+    }
     return sdk;
   } catch (error) {
     throw noCredentials(error);
@@ -88,6 +96,7 @@ async function resolve(databricks: Config['databricks']): Promise<SdkConfig> {
 }
 
 function authenticationFailed(host: string, error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const offline = unreachable(host, error, true);
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('E') ? offline : noCredentials(error);
 }
