@@ -40,7 +40,7 @@ export async function applyPlan(context: Context, systems: Systems, { wanted, fo
       await putTemplate(systems.elasticsearch, step.work.step.index);
     }
   }
-  await verify(context, systems, steps);
+  await verify(context, systems, steps, rollbackTo !== undefined);
   return { jobs, restarted };
 }
 
@@ -50,12 +50,12 @@ async function restarts({ progress }: Context, { workspace }: Systems, step: Ste
   return next === undefined ? [] : [next];
 }
 
-/** The workspace checks itself while it applies; whatever else was touched is planned again and must be done. */
-async function verify(context: Context, systems: Systems, steps: readonly Step[]): Promise<void> {
+/** The workspace checks itself while it applies; whatever else was touched is planned again and must be done. After a rollback the workspace is not as the bundle says. */
+async function verify(context: Context, systems: Systems, steps: readonly Step[], isBack: boolean): Promise<void> {
   if (steps.every(({ work }) => ['workspace', 'runs'].includes(work.room))) return;
   context.progress.update('reading everything again');
   const { wanted, found } = await observeWorld(context, systems);
-  checkTaken(context, steps, planDeployment(wanted, found).filter(({ work }) => work.room !== 'runs'), found.topics);
+  checkTaken(context, steps, planDeployment(wanted, found).filter(({ work }) => work.room !== 'runs' && !(isBack && work.room === 'workspace')), found.topics);
 }
 
 /** Failure APPLY_DID_NOT_TAKE where steps are left; what only new logins have made visible is said instead, for the next plan. */

@@ -49,7 +49,7 @@ describe('workload identity', () => {
     const { client_id: _, ...rest } = exchange;
     nock(HOST).post('/oidc/v1/token', { ...rest, subject_token: 'jwt' }).reply(200, { access_token: 'access', expires_in: 3600 });
     nock(HOST).get('/api/2.0/preview/scim/v2/Me').reply(200, ME);
-    await call({ DATABRICKS_AUTH_TYPE: 'env-oidc', DATABRICKS_OIDC_TOKEN: 'jwt' });
+    expect(await call({ DATABRICKS_AUTH_TYPE: 'env-oidc', DATABRICKS_OIDC_TOKEN: 'jwt' })).toBe(ME.userName);
   });
 
   it('is exchanged again before the access token ends, with the token that the machine has then', async () => {
@@ -70,7 +70,8 @@ describe('workload identity', () => {
     nock(HOST).post('/oidc/v1/token').reply(400, { error: 'invalid_request', error_description: 'no policy fits' });
     const refused = call({ DATABRICKS_AUTH_TYPE: 'env-oidc', DATABRICKS_OIDC_TOKEN: 'jwt-secret', DATABRICKS_CLIENT_ID: 'sp-1' });
     await expect(refused).rejects.toMatchObject({ code: 'WORKLOAD_IDENTITY_REFUSED', exitCode: 3, message: expect.stringMatching(/400 invalid_request: no policy fits/), hint: expect.stringContaining(ENDPOINT) });
-    await refused.catch((error: Error) => expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain('jwt-secret'));
+    const error = await refused.then(() => undefined, (thrown: Error) => `${thrown.stack} ${JSON.stringify(thrown)}`);
+    expect(error).not.toContain('jwt-secret');
   });
 
   it('a busy endpoint is asked again; one at another host never', async () => {
