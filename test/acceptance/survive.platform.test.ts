@@ -34,6 +34,7 @@ const job = (name: string, task: string): string => `resources:
     ${name}:
       name: ${name} survive [\${bundle.name}]
       tags: {streamgauge: "\${bundle.name}/\${bundle.target}"}
+      schedule: {quartz_cron_expression: "0 0 0 1 1 ?", timezone_id: UTC, pause_status: PAUSED}
       parameters: [{name: late_policy, default: "\${var.late_policy}"}]
       tasks: [{task_key: ${task}, notebook_task: {notebook_path: ../notebooks/${task}.py}}]
 `;

@@ -57,6 +57,7 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
   });
   const tags = wanted.workspace.jobs.map(({ key }) => [key, codeTag(wanted.workspace, key)] as const);
   for (const [key, tag] of tags) if (now.workspace.jobs[key] !== undefined && tag !== undefined) now.workspace.jobs[key].settings.tags = { ...now.workspace.jobs[key].settings.tags, [CODE_TAG]: tag };
+  for (const { work } of steps) if (work.room === 'workspace' && work.step.do === 'tag job' && work.step.wanted === undefined) delete now.workspace.jobs[work.step.key].settings.tags[CODE_TAG];
   const code = Object.fromEntries(tags.flatMap(([key, hash]) => (hash === undefined ? [] : [[key, { hash, staleRuns: [] }]])));
   now.workspace.state = { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(Object.entries(now.workspace.jobs).map(([key, job]: any) => [key, job.job_id])), code };
   return now;

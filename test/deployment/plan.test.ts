@@ -94,6 +94,12 @@ describe('one plan from broker to index', () => {
     const found = applied(waited('1'), NOTHING, planDeployment(waited('1'), NOTHING));
     expect(brief(waited('2'), { ...found, activeRuns: [run] })).toEqual(['change notebook: safe']);
     expect(found.workspace.jobs.traffic?.settings.tags).toBeUndefined();
+    // An earlier release gave every job one.
+    const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+    const marked: Observed = { ...found, workspace: { ...found.workspace, jobs: { traffic: { ...job, settings: { ...job.settings, tags: { [CODE_TAG]: 'old' } } } } } };
+    const steps = planDeployment(waited('1'), marked);
+    expect(steps.map(({ changes }) => changes)).toEqual([[{ field: `tags.${CODE_TAG}`, found: 'old', wanted: undefined }]]);
+    expect(planDeployment(waited('1'), applied(waited('1'), marked, steps))).toEqual([]);
   });
 
   it('refuses to take partitions away, and says why', () => {

@@ -123,6 +123,21 @@ describe('requests to the workspace', () => {
     await deployed();
   });
 
+  it('the mark of a job is read from that page: where it should be and is not, and where an earlier release left one, it is put right, once', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const { jobs } = await observe(workspace, wanted);
+    const tagsOf = (key: string) => wanted.jobs.find((job) => job.key === key)?.settings.tags ?? {};
+    await updateJob(workspace, jobs.traffic_counter?.job_id ?? 0, { tags: tagsOf('traffic_counter') });
+    await updateJob(workspace, jobs.backup?.job_id ?? 0, { tags: { ...tagsOf('backup'), [CODE_TAG]: 'old' } });
+    const { steps, asked: all, outdated } = await deployed({ stops: true });
+    expect([steps, outdated]).toMatchObject([[{ do: 'tag job', key: 'backup', found: 'old', wanted: undefined }, { do: 'tag job', key: 'traffic_counter', wanted: codeHash(wanted, 'traffic_counter') }], []]);
+    expect(all.toSorted()).toEqual([...reads, page].toSorted());
+    await deployed();
+    expect((await deployed({ stops: true })).steps).toEqual([]);
+    expect((await observe(workspace, wanted)).jobs.backup?.settings.tags).toEqual(tagsOf('backup'));
+  });
+
   it('where newer jobs have pushed them off that page they are asked for one by one, and from the next deployment on at once', async () => {
     for (let job = 0; job < 25; job += 1) await createJob(workspace, { name: `other ${job}` });
     const gets = Array<string>(4).fill('GET /api/2.2/jobs/get');
