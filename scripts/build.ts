@@ -28,6 +28,8 @@ const common: BuildOptions = {
 
 // One file, for npm's bin and for the Databricks workspace.
 await build({ ...common, outdir: 'dist' });
+// Beside the notebooks, with which it goes to the workspace: a folder of its own would be one more to look at for each plan.
+cpSync('dist/streamgauge.mjs', 'notebooks/streamgauge.mjs');
 // The bin answers help and plain mistakes from what is written down here, before that file is loaded.
 await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
 // Compression of Kafka batches; loaded from this place with the producer, and only then.

@@ -66,6 +66,7 @@ async function runVerb({ command, options, json }: Invocation, { stdout, stderr 
     target: options.target as string | undefined,
     vars: (options.var as string[] | undefined) ?? [],
     needsEnvironment: command.makesEnvironment !== true,
+    reads: command.reads,
   });
   const events = options.events === true ? createEvents(stderr, command.name) : undefined;
   const progress = events ?? createProgress({ sink: stderr, animate: stderr.isTTY && !config.ci });

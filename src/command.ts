@@ -40,6 +40,8 @@ export type Command<O = Record<string, unknown>, R = unknown> = {
   actions?: readonly string[];
   /** Bounds of numbers, by option: a value outside is refused before anything is loaded. */
   ranges?: { [K in keyof O]?: Range };
+  /** The variables that the verb reads, where these are few: it runs with a bundle that declares no other. */
+  reads?: readonly string[];
   /** The verb starts what `.streamgauge/<target>.env` describes, so that file need not be there yet. */
   makesEnvironment?: boolean;
   /** What stands after `--` is a command for the verb: it arrives as `options.command`. */

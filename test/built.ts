@@ -8,6 +8,7 @@ export function built(): string {
   const program = join(repository, 'dist/streamgauge.mjs');
   const builtAt = existsSync(program) ? statSync(program).mtimeMs : 0;
   const sources = [...globSync('{src,scripts}/**/*', { cwd: repository }), 'package.json'].map((file) => join(repository, file));
-  if (sources.some((file) => statSync(file).mtimeMs > builtAt)) execFileSync(process.execPath, ['scripts/build.ts'], { cwd: repository });
+  const isCopied = existsSync(join(repository, 'notebooks/streamgauge.mjs'));
+  if (!isCopied || sources.some((file) => statSync(file).mtimeMs > builtAt)) execFileSync(process.execPath, ['scripts/build.ts'], { cwd: repository });
   return join(repository, 'dist');
 }

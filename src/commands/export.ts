@@ -35,6 +35,8 @@ export const exportWindows: Command<Options, Result> = {
     ['streamgauge export -t prod', 'what changed since the last export'],
     ['streamgauge export --full', 'every window: documents that are there already stay as they are'],
   ],
+  // As a task of the job it has no bundle but what the run's parameters say (notebooks/export.py).
+  reads: ['catalog', 'schema', 'index', 'warehouse_id'],
   options: {
     full: { type: 'boolean', describe: 'Start from the first window, wherever the cursor stands' },
   },

@@ -1,5 +1,6 @@
 import type { Command } from '../command.ts';
 import { describe } from '../databricks/files.ts';
+import { observe } from '../databricks/observe.ts';
 import { contentFor } from '../databricks/state.ts';
 import { deployWorld } from '../deployment/deploy.ts';
 import { activeRunsOf, type Systems, type World } from '../deployment/observe.ts';
@@ -49,5 +50,7 @@ async function earlier({ wanted, found }: World, { workspace }: Systems, to: num
   );
   const jobs = Object.entries(deployment.jobs).map(([key, settings]) => ({ key, settings }));
   const changed = { ...wanted.workspace, files, jobs };
-  return { wanted: { ...wanted, workspace: changed }, found: { ...found, activeRuns: await activeRunsOf(workspace, changed, found.workspace) } };
+  // Looked for anew: a job that was not there then goes, and one that the bundle no longer has may be there.
+  const there = await observe(workspace, changed);
+  return { wanted: { ...wanted, workspace: changed }, found: { ...found, workspace: there, activeRuns: await activeRunsOf(workspace, changed, there) } };
 }

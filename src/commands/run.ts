@@ -5,7 +5,7 @@ import { runLogs } from '../databricks/logs.ts';
 import { outcomeOf, tasksOf, type TaskNow } from '../databricks/outcome.ts';
 import { getRun, lastRepair, listRuns, repairRun } from '../databricks/rest.ts';
 import { followRun, idempotencyToken, reportOf, startRun, stopRun, type ActiveRun, type RunEvent, type RunReport } from '../databricks/runs.ts';
-import { lastStarted, ledgerFile, settled, started, submissionOf } from '../databricks/submissions.ts';
+import { lastStarted, ledgerFile, repairOf, settled, started, submissionOf } from '../databricks/submissions.ts';
 import { Failure } from '../errors.ts';
 
 type Options = { action?: string; id?: number; job?: string; param?: string[]; timeout?: number; token?: string; cancelOnInterrupt?: boolean; detach?: boolean; retry?: boolean; follow?: boolean };
@@ -83,7 +83,7 @@ async function start(context: Context, workspace: Workspace, options: Options): 
   checkParameters(parameters, job.settings);
   const name = job.settings.name ?? null;
   const file = ledgerFile(config);
-  if (options.retry === true) return { asked: 'run', job: name, reattached: false, ...(await retry(context, workspace, job.job_id, options)) };
+  if (options.retry === true) return { asked: 'run', job: name, ...(await retry(context, workspace, job.job_id, options)) };
   const named = options.token === undefined ? undefined : idempotencyToken(config.bundle, config.target, String(job.job_id), options.token);
   const { token, again } = named === undefined ? await submissionOf(file, String(job.job_id), parameters) : { token: named, again: false };
   const runId = await startRun(workspace, job.job_id, parameters, token);
@@ -98,19 +98,22 @@ async function start(context: Context, workspace: Workspace, options: Options): 
   return { asked: 'run', job: name, reattached: again, ...report };
 }
 
-/** The failed tasks of a run once more; one that goes on is only followed, one that succeeded stays as it is. */
-async function retry(context: Context, workspace: Workspace, jobId: number, options: Options): Promise<RunReport> {
+/** The failed tasks of a run once more; one that goes on is only followed, one that succeeded stays as it is. Killed and called again, it repairs once. */
+async function retry(context: Context, workspace: Workspace, jobId: number, options: Options): Promise<RunReport & { reattached: boolean }> {
   const file = ledgerFile(context.config);
   const runId = options.id ?? (await lastStarted(file, String(jobId))) ?? (await listRuns(workspace, jobId, { limit: 1 }))[0]?.run_id;
   if (runId === undefined) throw usage('there is no run to repair', 'Start one: `streamgauge run`.');
   const outcome = outcomeOf((await getRun(workspace, runId)).state);
+  let reattached = false;
   if (outcome !== undefined && !outcome.ok) {
-    context.progress.note(`repairing run ${runId}, which ${outcome.meaning}`);
-    await repairRun(workspace, runId, await lastRepair(workspace, runId));
+    const latest = await lastRepair(workspace, runId);
+    reattached = !(await repairOf(file, runId, latest));
+    context.progress.note(reattached ? `run ${runId} was repaired before and not seen to its end, which it has reached` : `repairing run ${runId}, which ${outcome.meaning}`);
+    if (!reattached) await repairRun(workspace, runId, latest);
   }
   const report = await follow(context, workspace, runId, options);
   await settled(file, runId);
-  return report;
+  return { ...report, reattached };
 }
 
 async function statusOf(workspace: Workspace, runId: number): Promise<Ended | GoingOn> {

@@ -9,6 +9,17 @@ export type ElasticsearchAccess = Readonly<{
   auth: { apiKey: Secret } | { username: string; password: Secret };
 }>;
 
+/** Where tokens of the machine itself are, for DATABRICKS_AUTH_TYPE github-oidc, env-oidc, file-oidc: by the names of Databricks' unified authentication. */
+export type WorkloadIdentity = Readonly<{
+  /** DATABRICKS_TOKEN_AUDIENCE: whom the token is for; Databricks' token endpoint where it is left out. */
+  audience?: string;
+  github?: { url: string; token: Secret };
+  /** DATABRICKS_OIDC_TOKEN, or the variable that DATABRICKS_OIDC_TOKEN_ENV names. */
+  variable: { name: string; value?: Secret };
+  /** DATABRICKS_OIDC_TOKEN_FILEPATH. */
+  file?: string;
+}>;
+
 /** One job as the bundle's YAML has it, variables filled in; `${workspace...}` is left for whoever knows the workspace. */
 export type BundleJob = Readonly<{
   /** Key under `resources.jobs`. */
@@ -40,6 +51,9 @@ export type Config = Readonly<{
     rootPath: string;
     /** DATABRICKS_HTTP_PATH, or made of the variable warehouse_id. */
     httpPath: string | undefined;
+    /** Where it is kept who a credential belongs to; undefined for nowhere. */
+    identityFile?: string;
+    workloadIdentity?: WorkloadIdentity;
   }>;
   elasticsearch: ElasticsearchAccess | undefined;
   /** Region for the AWS SDK; undefined leaves it to its default chain. Endpoints and credentials are the chain's own. */

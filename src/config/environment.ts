@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { parseEnv } from 'node:util';
 import { Failure, Secret, messageOf } from '../errors.ts';
-import type { ElasticsearchAccess } from './config.ts';
+import type { ElasticsearchAccess, WorkloadIdentity } from './config.ts';
 
 type Environment = Record<string, string | undefined>;
 
@@ -45,4 +45,17 @@ export function elasticsearchAccess(environment: Environment): ElasticsearchAcce
   const { ELASTICSEARCH_API_KEY: apiKey, ELASTICSEARCH_USERNAME: username, ELASTICSEARCH_PASSWORD: password } = environment;
   if (apiKey) return { url, auth: { apiKey: new Secret(apiKey) } };
   return { url, auth: { username: username ?? '', password: new Secret(password ?? '') } };
+}
+
+/** What the machine that this runs on can prove of itself. */
+export function workloadIdentity(environment: Environment): WorkloadIdentity {
+  const { DATABRICKS_TOKEN_AUDIENCE: audience, DATABRICKS_OIDC_TOKEN_FILEPATH: file, ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: token } = environment;
+  const name = environment.DATABRICKS_OIDC_TOKEN_ENV || 'DATABRICKS_OIDC_TOKEN';
+  const value = environment[name];
+  return {
+    ...(audience ? { audience } : {}),
+    ...(url && token ? { github: { url, token: new Secret(token) } } : {}),
+    variable: { name, ...(value ? { value: new Secret(value) } : {}) },
+    ...(file ? { file } : {}),
+  };
 }

@@ -3,9 +3,9 @@ import { dirname, join, resolve } from 'node:path';
 import { Failure } from '../errors.ts';
 import type { Config } from './config.ts';
 import { isRecord, readYaml, type Problem, type YamlFile } from './document.ts';
-import { elasticsearchAccess, enterTarget } from './environment.ts';
+import { elasticsearchAccess, enterTarget, workloadIdentity } from './environment.ts';
 import { readJobs } from './jobs.ts';
-import { pipelineSchema, type Pipeline } from './schema.ts';
+import { pipelineSchema, settingsSchema, type Pipeline } from './schema.ts';
 import { interpolate, resolveVariables, type Lookup, type Variable } from './variables.ts';
 
 export type LoadOptions = {
@@ -16,6 +16,8 @@ export type LoadOptions = {
   vars: readonly string[];
   /** False for the verbs that make the target's environment themselves. */
   needsEnvironment: boolean;
+  /** The only variables that the verb reads: a bundle need not declare any other. All of them where it is left out. */
+  reads?: readonly string[];
   environment?: Record<string, string | undefined>;
 };
 
@@ -39,7 +41,7 @@ export function loadConfig(options: LoadOptions): Config {
     const variable = reference.startsWith('var.') ? variables[reference.slice(4)] : undefined;
     return variable?.numeric && /^-?\d{1,15}$/.test(variable.text) ? Number(variable.text) : variable?.text;
   };
-  const pipeline = parsePipeline(variables, problems);
+  const pipeline = parsePipeline(variables, problems, options.reads);
   const jobs = readJobs(root, yaml, target, lookup, problems);
   throwIfAny(problems);
   if (options.needsEnvironment && texts.environment_file === 'required' && !entered.found) throw noEnvironment(target, entered.file);
@@ -58,6 +60,8 @@ export function loadConfig(options: LoadOptions): Config {
       profile: textOr(settings.workspace.profile, undefined),
       rootPath: textOr(settings.workspace.root_path, `/Workspace/Users/\${workspace.current_user.userName}/.bundle/${name}/${target}`) as string,
       httpPath: texts.warehouse_id ? `/sql/1.0/warehouses/${texts.warehouse_id}` : environment.DATABRICKS_HTTP_PATH,
+      ...identityFile(environment),
+      workloadIdentity: workloadIdentity(environment),
     },
     elasticsearch: elasticsearchAccess(environment),
     awsRegion: texts.aws_region || environment.AWS_REGION || environment.AWS_DEFAULT_REGION,
@@ -102,16 +106,25 @@ function chooseTarget(bundle: Record<string, unknown>, asked: string | undefined
   });
 }
 
-function parsePipeline(variables: Record<string, Variable>, problems: Problem[]): Pipeline | undefined {
+function parsePipeline(variables: Record<string, Variable>, problems: Problem[], reads: readonly string[] = Object.keys(settingsSchema.shape)): Pipeline | undefined {
   const texts = Object.fromEntries(Object.entries(variables).map(([name, variable]) => [name, variable.text]));
-  const parsed = pipelineSchema.safeParse(texts);
+  const missing = Object.keys(settingsSchema.shape).filter((name) => !(name in texts) && !reads.includes(name));
+  const parsed = (missing.length === 0 ? pipelineSchema : settingsSchema.partial(Object.fromEntries(missing.map((name) => [name, true])) as Record<never, never>)).safeParse(texts);
   for (const issue of parsed.error?.issues ?? []) {
     const name = String(issue.path[0] ?? '');
     const given = variables[name];
     const value = given === undefined ? 'is not declared under variables' : `${issue.message} (got ${JSON.stringify(given.text)})`;
     problems.push({ where: given?.where ?? 'databricks.yml', message: `${name}: ${value}` });
   }
-  return parsed.data;
+  return parsed.data && (withoutThese(parsed.data, missing) as Pipeline);
+}
+
+/** A setting that was not declared, and that nobody should read, says so where somebody does. */
+function withoutThese(pipeline: object, missing: readonly string[]): object {
+  const get = (name: string) => (): never => {
+    throw new Failure({ code: 'VARIABLE_MISSING', kind: 'usage', message: `databricks.yml does not declare the variable ${name}`, hint: `Declare it under variables, with a default.` });
+  };
+  return Object.defineProperties(pipeline, Object.fromEntries(missing.map((name) => [name, { enumerable: false, get: get(name) }])));
 }
 
 function targetSettings(bundle: Record<string, unknown>, target: string, lookup: Lookup) {
@@ -121,12 +134,21 @@ function targetSettings(bundle: Record<string, unknown>, target: string, lookup:
   return { mode: chosen.mode, workspace: interpolate(workspace, lookup) as Record<string, unknown> };
 }
 
-/** The bundle's paths, and after them the target's: the bundle's own rule. */
+/** The bundle's paths, and after them the target's: the bundle's own rule. A file that `include` names must be there, whatever Git ignores. */
 function syncPaths(bundle: Record<string, unknown>, target: string): string[] {
   const targets = isRecord(bundle.targets) ? bundle.targets : {};
-  const lists = [bundle, targets[target]].map((level) => (isRecord(level) && isRecord(level.sync) ? level.sync.paths : undefined));
-  const paths = lists.flatMap((list) => (Array.isArray(list) ? list.filter((path) => typeof path === 'string') : []));
-  return paths.length > 0 ? paths : ['.'];
+  const named = (field: 'paths' | 'include'): string[] => {
+    const lists = [bundle, targets[target]].map((level) => (isRecord(level) && isRecord(level.sync) ? level.sync[field] : undefined));
+    return lists.flatMap((list) => (Array.isArray(list) ? list.filter((path) => typeof path === 'string') : []));
+  };
+  const paths = named('paths');
+  return [...(paths.length > 0 ? paths : ['.']), ...named('include').filter((path) => !/[*?[\]!]/.test(path))];
+}
+
+/** In the user's cache; DATABRICKS_CACHE_ENABLED=false, the Databricks CLI's own word for the same, keeps nothing. */
+function identityFile({ DATABRICKS_CACHE_ENABLED: enabled, STREAMGAUGE_CACHE: own, XDG_CACHE_HOME: caches, HOME: home }: Record<string, string | undefined>): { identityFile?: string } {
+  const folder = own || (caches ? join(caches, 'streamgauge') : home ? join(home, '.cache', 'streamgauge') : undefined);
+  return folder === undefined || enabled === 'false' ? {} : { identityFile: join(folder, 'identities.json') };
 }
 
 function textOr<T>(value: unknown, otherwise: T): string | T {

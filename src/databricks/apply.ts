@@ -1,9 +1,10 @@
+import { posix } from 'node:path';
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
-import { CODE_TAG, codeHash } from './code.ts';
-import { objectAt, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
+import { CODE_TAG, codeHash, codeTag, runsByItself } from './code.ts';
+import { asWorkspace, objectAt, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
 import { listFiles, observe } from './observe.ts';
-import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listFolder, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile } from './rest.ts';
+import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile, type WorkspaceObject } from './rest.ts';
 import { MADE_KEY, fingerprintKey } from './scope.ts';
 import { remembered, writeState, type DeployedState } from './state.ts';
 
@@ -23,10 +24,10 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
     // A job that exists but is not remembered would be found by its name only; a renamed one not at all.
     if (step.do === 'create job') await writeState(workspace, wanted.place, { ...found.state, jobsApart: undefined, jobs: { ...found.state.jobs, ...jobs } });
   }
-  if (steps.length > 0 || alike) await tagCode(workspace, wanted, found, steps);
+  const tagged = steps.length > 0 || alike ? await tagCode(workspace, wanted, found, steps) : {};
   const forgotten = alike || Object.entries(jobs).some(([key, id]) => found.state.jobs[key] !== id);
   if (steps.length === 0 && !forgotten) return jobs;
-  const again = await observeAgain(workspace, wanted, found, steps);
+  const again = await observeAgain(workspace, wanted, { ...found, jobs: { ...found.jobs, ...tagged } }, steps);
   const state = await stateAfter({ workspace, wanted, before: found.state, again, jobs, occasion: steps.length === 0 && !alike ? undefined : occasion && { ...occasion, what: [...occasion.what, ...takenIn(found)] }, activeRuns: occasion?.activeRuns ?? [] });
   await writeState(workspace, wanted.place, state);
   const left = plan(wanted, { ...again, state });
@@ -42,7 +43,7 @@ export async function apply(workspace: Workspace, wanted: Wanted, found: Found, 
 /** Only what the steps touched is asked for again. */
 async function observeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found> {
   const does = (...kinds: WorkspaceStep['do'][]): boolean => steps.some((step) => kinds.includes(step.do));
-  if (does('create job', 'update job', 'delete job')) return observe(workspace, wanted, { written: true });
+  if (does('create job', 'update job', 'tag job', 'delete job')) return observe(workspace, wanted, { written: true });
   const [tree, secrets] = await Promise.all([
     does('upload', 'delete', 'make folder') ? treeAgain(workspace, wanted, found, steps) : found.tree,
     does('create secret scope', 'put secrets') ? listSecrets(workspace, wanted.scope.name) : found.secrets,
@@ -50,20 +51,13 @@ async function observeAgain(workspace: Workspace, wanted: Wanted, found: Found, 
   return { ...found, tree, alike: {}, secrets };
 }
 
-/** One file that was written over changed its own folder only: that one is listed. */
+/** Files that were written over or deleted changed their own folders only: these are listed. */
 async function treeAgain(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found['tree']> {
-  const written = steps.filter((step) => step.do === 'upload');
-  const folders = [...new Set(written.map(({ path }) => folderOf(path)))];
-  const others = steps.some((step) => step.do === 'delete' || step.do === 'make folder');
-  if (others || folders.length > 1) return listFiles(workspace, wanted, found.state);
-  const fresh = (await Promise.all(folders.map((folder) => listFolder(workspace, folder, 'alone')))).flatMap((objects) => objects ?? []);
-  return [...found.tree.filter((object) => object.object_type === 'DIRECTORY' || folderOf(object.path) !== folderOf(written[0]?.path ?? '')), ...fresh.filter((object) => object.object_type !== 'DIRECTORY')];
-}
-
-/** The workspace spells one folder with and without `/Workspace`; asked for as it was given. */
-function folderOf(path: string): string {
-  const folder = path.slice(0, path.lastIndexOf('/'));
-  return folder.startsWith('/Workspace/') ? folder : `/Workspace${folder}`;
+  if (steps.some((step) => step.do === 'make folder')) return listFiles(workspace, wanted, found.state);
+  const folderOf = (path: string): string => posix.dirname(asWorkspace(path));
+  const folders = steps.flatMap((step) => (step.do === 'upload' || step.do === 'delete' ? [folderOf(step.path)] : []));
+  const stays = ({ path }: WorkspaceObject): boolean => !folders.includes(asWorkspace(path)) && !folders.includes(folderOf(path));
+  return [...found.tree.filter(stays), ...(await listFiles(workspace, wanted, found.state, folders))];
 }
 
 async function doStep(workspace: Workspace, wanted: Wanted, step: WorkspaceStep, jobs: Record<string, number>): Promise<void> {
@@ -87,6 +81,8 @@ async function doStep(workspace: Workspace, wanted: Wanted, step: WorkspaceStep,
       return undefined;
     case 'update job':
       return resetJob(workspace, step.job_id, settingsOf(wanted, step.key));
+    case 'tag job':
+      return updateJob(workspace, step.job_id, { tags: settingsOf(wanted, step.key).tags });
     case 'delete job':
       return deleteJob(workspace, step.job_id);
   }
@@ -123,7 +119,7 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion, ac
     const known = before.code?.[key];
     return known?.hash === hash ? known : { hash, staleRuns: activeRuns.filter((run) => run.key === key).map(({ runId }) => runId) };
   };
-  const code = Object.fromEntries(wantedJobs.map(({ key }) => [key, codeOf(key)]));
+  const code = Object.fromEntries(wantedJobs.filter(({ settings }) => runsByItself(settings)).map(({ key }) => [key, codeOf(key)]));
   const next = occasion && {
     at: occasion.at,
     by: wanted.who.userName,
@@ -136,15 +132,15 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion, ac
   return { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(kept), ...(again.jobsApart ? { jobsApart: true } : {}), code, ...history };
 }
 
-/** The tag of each job whose settings stay while what it executes has changed. */
-async function tagCode(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<void> {
-  const written = new Set(steps.flatMap((step) => (step.do === 'create job' || step.do === 'update job' ? [step.key] : [])));
-  const outdated = wanted.jobs.flatMap(({ key, settings }) => {
+/** The tag of each job whose settings stay while what it executes has changed; the jobs as they are then. The next plan reads whether it took. */
+async function tagCode(workspace: Workspace, wanted: Wanted, found: Found, steps: readonly WorkspaceStep[]): Promise<Found['jobs']> {
+  const written = new Set(steps.flatMap((step) => (step.do === 'create job' || step.do === 'update job' || step.do === 'tag job' ? [step.key] : [])));
+  const outdated = wanted.jobs.flatMap(({ key }) => {
     const job = found.jobs[key];
-    const tags = { ...settings.tags, [CODE_TAG]: codeHash(wanted, key) };
-    return job === undefined || written.has(key) || job.settings.tags?.[CODE_TAG] === tags[CODE_TAG] ? [] : [{ id: job.job_id, tags }];
+    return job === undefined || written.has(key) || job.settings.tags?.[CODE_TAG] === codeTag(wanted, key) ? [] : [[key, { ...job, settings: { ...job.settings, tags: settingsOf(wanted, key).tags } }] as const];
   });
-  await Promise.all(outdated.map(({ id, tags }) => updateJob(workspace, id, { tags })));
+  await Promise.all(outdated.map(([, { job_id: id, settings: { tags } }]) => updateJob(workspace, id, { tags })));
+  return Object.fromEntries(outdated);
 }
 
 function contentOf(wanted: Wanted, path: string): Buffer {
@@ -157,7 +153,8 @@ function settingsOf(wanted: Wanted, key: string): Wanted['jobs'][number]['settin
   const job = wanted.jobs.find((candidate) => candidate.key === key);
   if (job === undefined) throw unknownTarget(`job ${key}`);
   // After everything that it executes is there: jobs come last among the steps.
-  return { ...job.settings, tags: { ...job.settings.tags, [CODE_TAG]: codeHash(wanted, key) } };
+  const tag = codeTag(wanted, key);
+  return tag === undefined ? job.settings : { ...job.settings, tags: { ...job.settings.tags, [CODE_TAG]: tag } };
 }
 
 function unknownTarget(what: string): Failure {

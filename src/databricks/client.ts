@@ -3,6 +3,8 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { retry } from '../poll.ts';
 import { noCredentials, refused, unreachable } from './failures.ts';
+import { isWorkloadIdentity, workloadTokens } from './workload-identity.ts';
+import { identitiesIn, type Identities } from './identity.ts';
 
 /** One REST call; `body` is sent as JSON. */
 export type Call = {
@@ -24,6 +26,8 @@ export type Workspace = {
   host: string;
   /** Headers of the SDK's unified authentication, fresh for each use. */
   authorization(): Promise<Record<string, string>>;
+  /** What is remembered of who this is; undefined where nothing shall be. */
+  identities?: Identities;
   /** The JSON object (or, with `raw`, a Buffer) that the workspace answers; throws a Failure otherwise. */
   request<T>(call: Call): Promise<T>;
   /** The same workspace for calls that another signal ends: to tidy up after an interrupt. */
@@ -53,11 +57,21 @@ export async function connect(databricks: Config['databricks'], options: Connect
     await sdk.authenticate(headers).catch((error: unknown) => Promise.reject(authenticationFailed(host, error)));
     return Object.fromEntries(headers);
   };
+  // A service principal by its id: its tokens are others every hour.
+  const credential = async (): Promise<string> => {
+    const headers = JSON.stringify(await authorization());
+    return `${host} ${sdk.authType === 'pat' || sdk.clientId === undefined ? headers : sdk.clientId}`;
+  };
+  const identities = databricks.identityFile === undefined ? undefined : identitiesIn(databricks.identityFile, credential);
   const withSignal = (signal: AbortSignal | undefined): Workspace => ({
     host,
     authorization,
+    identities,
     withSignal,
-    request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }),
+    request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }).catch(async (error: unknown) => {
+      if (error instanceof Failure && error.kind === 'access') await identities?.forget();
+      throw error;
+    }),
   });
   return withSignal(options.signal);
 }
@@ -68,6 +82,13 @@ async function resolve(databricks: Config['databricks']): Promise<SdkConfig> {
     const named = { ...(databricks.host === undefined ? {} : { host: databricks.host }), ...(databricks.profile === undefined ? {} : { profile: databricks.profile }) };
     const sdk = new UnifiedConfig(named);
     await sdk.ensureResolved();
+    const { authType: source, clientId } = sdk as { authType?: string; clientId?: string };
+    const given = databricks.workloadIdentity;
+    if (isWorkloadIdentity(source) && given !== undefined) {
+      const tokens = workloadTokens({ host: (await sdk.getHost()).origin, clientId, source, given });
+      // The SDK's type knows only its own ways; it takes any.
+      sdk.credentials = { name: source as never, configure: async () => async (headers) => headers.set('authorization', `Bearer ${await tokens()}`) };
+    }
     return sdk;
   } catch (error) {
     throw noCredentials(error);
@@ -75,6 +96,7 @@ async function resolve(databricks: Config['databricks']): Promise<SdkConfig> {
 }
 
 function authenticationFailed(host: string, error: unknown): Failure {
+  if (error instanceof Failure) return error;
   const offline = unreachable(host, error, true);
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('E') ? offline : noCredentials(error);
 }

@@ -3,12 +3,22 @@ import type { Place, WantedJob } from './bundle.ts';
 import type { BundleFile } from './files.ts';
 
 /**
- * The tag that holds the hash of what a job executes. It is ours alone and no part of the bundle: a deployment by the Databricks CLI
- * leaves it out, so it is never a difference; where it is there, it tells what stands in the workspace, whoever lost the state.
+ * The tag that holds the hash of what a job executes that runs on its own. It is ours alone and no part of the bundle: a deployment by the
+ * Databricks CLI takes it away, and the next of ours puts it back. It tells what stands in the workspace, whoever lost the state.
  */
 export const CODE_TAG = 'streamgauge_code';
 
 type Deployment = Readonly<{ place: Place; files: readonly BundleFile[]; jobs: readonly WantedJob[] }>;
+
+/** True for a job that runs on its own, and so may carry a stream: any other is started by somebody who waits for it, and is left to him. */
+export function runsByItself(settings: Readonly<Record<string, unknown>> | undefined): boolean {
+  return ['schedule', 'trigger', 'continuous'].some((kind) => settings?.[kind] !== undefined);
+}
+
+/** The tag's value for this job; undefined where it has none. */
+export function codeTag(wanted: Deployment, key: string): string | undefined {
+  return runsByItself(wanted.jobs.find((job) => job.key === key)?.settings) ? codeHash(wanted, key) : undefined;
+}
 
 /** What a run of this job executes, as one hash: its settings, and every file but notebooks that only other jobs name. */
 export function codeHash(wanted: Deployment, key: string): string {

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
 import type { Workspace } from './client.ts';
-import { CODE_TAG, codeHash, isCodeOf } from './code.ts';
+import { CODE_TAG, codeHash, codeTag, isCodeOf, runsByItself } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
 import { getJob, listJobs, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
@@ -37,6 +37,8 @@ export type WorkspaceStep =
   | { do: 'put secrets'; scope: string; keys: string[]; stale: string[]; reason: string }
   | { do: 'create job'; key: string; name: string }
   | { do: 'update job'; key: string; name: string; job_id: number; changes: Difference[] }
+  /** Only the hash of what it executes, which somebody else took away or changed. */
+  | { do: 'tag job'; key: string; name: string; job_id: number; found: string | undefined; wanted: string | undefined }
   | { do: 'delete job'; key: string; name: string; job_id: number };
 
 /** Why a file is written that stands there, and that no remembered deployment wrote. */
@@ -138,10 +140,10 @@ function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined):
   return found === undefined ? undefined : String(found.default);
 }
 
-/** Keys of the jobs whose runs, if any go on, execute something else than what will be deployed. Pure. */
+/** Keys of the jobs that run on their own and whose runs, if any go on, execute something else than what will be deployed. Pure. */
 export function outdatedJobs(wanted: Wanted, found: Found): string[] {
   const steps = [...wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found)), ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
-  return wanted.jobs.map(({ key }) => key).filter((key) => {
+  return wanted.jobs.filter(({ settings }) => runsByItself(settings)).map(({ key }) => key).filter((key) => {
     // A lost state makes every file look foreign; the job's tag still knows what was deployed.
     const same = found.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(wanted, key);
     const touches = (step: WorkspaceStep): boolean => {
@@ -187,7 +189,11 @@ function jobSteps(wanted: Wanted, found: Found): WorkspaceStep[] {
     const job = found.jobs[key];
     if (job === undefined) return [{ do: 'create job', key, name: settings.name }];
     const changes = differences(settings, job.settings);
-    return changes.length === 0 ? [] : [{ do: 'update job', key, name: settings.name, job_id: job.job_id, changes }];
+    if (changes.length > 0) return [{ do: 'update job', key, name: settings.name, job_id: job.job_id, changes }];
+    const [there, tag] = [job.settings.tags?.[CODE_TAG], codeTag(wanted, key)];
+    // What the last deployment wrote changes with the code, and without a step of its own.
+    const isOwn = there !== undefined && tag !== undefined && there === found.state.code?.[key]?.hash;
+    return there === tag || isOwn ? [] : [{ do: 'tag job', key, name: settings.name, job_id: job.job_id, found: there, wanted: tag }];
   });
 }
 
@@ -205,6 +211,6 @@ export function objectAt(place: Place, object: string, tree: readonly WorkspaceO
 }
 
 /** The workspace spells one object with and without `/Workspace`. */
-function asWorkspace(path: string): string {
+export function asWorkspace(path: string): string {
   return path.startsWith('/Workspace/') ? path : `/Workspace${path}`;
 }

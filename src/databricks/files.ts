@@ -54,5 +54,5 @@ export function describe(path: string, content: Buffer): BundleFile {
 }
 
 function missing(path: string, cause: unknown): Failure {
-  return new Failure({ code: 'SYNC_PATH_MISSING', kind: 'usage', message: `sync.paths names ${path}, which does not exist`, hint: path.startsWith('dist/') ? 'Build it: `npm run build`.' : 'Correct sync.paths in databricks.yml.', cause });
+  return new Failure({ code: 'SYNC_PATH_MISSING', kind: 'usage', message: `sync.paths names ${path}, which does not exist`, hint: path.endsWith('streamgauge.mjs') ? 'Build it: `npm run build`.' : 'Correct sync.paths in databricks.yml.', cause });
 }

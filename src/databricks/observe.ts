@@ -1,8 +1,9 @@
+import { posix } from 'node:path';
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
-import { findJob, isOurs, objectAt, type Found, type Wanted } from './deploy.ts';
+import { asWorkspace, findJob, isOurs, objectAt, type Found, type Wanted } from './deploy.ts';
 import { differences } from './differences.ts';
-import { exportFile, getJob, listFolder, listSecrets, listTree, newestJobs, type Job, type WorkspaceObject } from './rest.ts';
+import { exportFile, getJob, listFolder, listSecrets, newestJobs, type Job, type WorkspaceObject } from './rest.ts';
 import { readState, type DeployedState } from './state.ts';
 
 /** Reads everything that the deployment touches; `written`: it was just written, so that nobody has to look who else wrote the same. */
@@ -64,16 +65,15 @@ function sourceOf(content: Buffer): string {
   return content.toString('utf8').replaceAll('\r\n', '\n').trimEnd();
 }
 
-/** What stands in the bundle's own folders; each listing is a request, so what nothing of ours is in is not looked at. */
-export async function listFiles(workspace: Workspace, { place, files }: Pick<Wanted, 'place' | 'files'>, state: DeployedState): Promise<WorkspaceObject[]> {
+/**
+ * What stands in the folders that files of the bundle lie in, or lay in when it was deployed last; each listing is a request, so what nothing of
+ * ours is in is not looked at. Folders come first, and only those that are there; `only` names those that are looked at, absolute.
+ */
+export async function listFiles(workspace: Workspace, { place, files }: Pick<Wanted, 'place' | 'files'>, state: DeployedState, only?: readonly string[]): Promise<WorkspaceObject[]> {
   const objects = [...files.map((file) => file.object), ...Object.keys(state.files)];
-  if (objects.length === 0 || objects.some((object) => !object.includes('/'))) return listTree(workspace, place.files);
-  const folders = [...new Set(objects.map((object) => object.slice(0, object.indexOf('/'))))].map((name) => `${place.files}/${name}`);
-  const trees = await Promise.all(
-    folders.sort().map(async (path): Promise<WorkspaceObject[]> => {
-      const there = await listFolder(workspace, path);
-      return there === undefined ? [] : [{ path, object_type: 'DIRECTORY' }, ...there];
-    }),
-  );
-  return trees.flat();
+  const folders = only ?? objects.map((object) => posix.dirname(`${place.files}/${object}`));
+  const listed = await Promise.all([...new Set(folders)].sort().map(async (path) => ({ path, objects: await listFolder(workspace, path) })));
+  const there = listed.filter(({ objects }) => objects !== undefined).map(({ path }): WorkspaceObject => ({ path, object_type: 'DIRECTORY' }));
+  // A folder that is listed itself need not be told by the one above it.
+  return [...there, ...listed.flatMap(({ objects = [] }) => objects).filter(({ path, object_type: type }) => type !== 'DIRECTORY' || !folders.includes(asWorkspace(path)))];
 }

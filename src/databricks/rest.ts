@@ -32,9 +32,13 @@ async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Who is asking. */
+/** Who is asking; asked again only where that was long ago, or something was refused since. */
 export async function me(workspace: Workspace): Promise<Me> {
-  return workspace.request<Me>({ method: 'GET', path: '/api/2.0/preview/scim/v2/Me' });
+  const known = await workspace.identities?.known();
+  if (known !== undefined) return known;
+  const who = await workspace.request<Me>({ method: 'GET', path: '/api/2.0/preview/scim/v2/Me' });
+  await workspace.identities?.remember(who);
+  return who;
 }
 
 /** The object at `path`, or undefined. */
@@ -58,19 +62,10 @@ export async function exportFile(workspace: Workspace, path: string): Promise<Bu
   return orNothing(workspace.request<Buffer>({ method: 'GET', path: '/api/2.0/workspace/export', query: { path, direct_download: true }, raw: true }));
 }
 
-/** Everything below a folder, files and folders, sorted by path; empty where there is no such folder. */
-export async function listTree(workspace: Workspace, path: string): Promise<WorkspaceObject[]> {
-  return (await listFolder(workspace, path)) ?? [];
-}
-
-/** The same, or (`alone`) only what stands in the folder itself; undefined where there is no such folder. */
-export async function listFolder(workspace: Workspace, path: string, alone?: 'alone'): Promise<WorkspaceObject[] | undefined> {
+/** What stands in the folder itself; undefined where there is no such folder. */
+export async function listFolder(workspace: Workspace, path: string): Promise<WorkspaceObject[] | undefined> {
   const answer = await orNothing(workspace.request<{ objects?: WorkspaceObject[] }>({ method: 'GET', path: '/api/2.0/workspace/list', query: { path } }));
-  if (answer === undefined) return undefined;
-  const objects = answer.objects ?? [];
-  if (alone === 'alone') return objects;
-  const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => listTree(workspace, folder.path)));
-  return [...objects, ...below.flat()].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return answer && (answer.objects ?? []);
 }
 
 /** Names of what stands in a folder of a Volume; empty where there is no such folder. */

@@ -9,7 +9,7 @@ import { idempotencyToken } from './runs.ts';
 export type Pending = { key: string; token: string; askedAt: string; /** The process that asked: while it lives, it will see the end itself. */ owner: string; runId?: number };
 
 /** What this folder knows of its submissions; `origin` makes its tokens its own, `number` each of them a new one. */
-type Ledger = { version: 1; origin: string; number: number; pending: Pending[]; last: Record<string, number> };
+type Ledger = { version: 1; origin: string; number: number; pending: Pending[]; last: Record<string, number>; /** By run: the newest repair there was when another was asked for, null for none; until its end was seen. */ repairs?: Record<string, number | null> };
 
 /** An old submission that was never seen to its end says nothing about a run that is asked for now. */
 const FORGOTTEN_MS = 24 * 3600_000;
@@ -50,7 +50,20 @@ export async function started(file: string, job: string, token: string, runId: n
 export async function settled(file: string, runId: number): Promise<void> {
   const ledger = await readLedger(file);
   const pending = ledger.pending.filter((open) => open.runId !== runId);
-  if (pending.length < ledger.pending.length) await writeLedger(file, { ...ledger, pending });
+  const { [runId]: repair, ...repairs } = ledger.repairs ?? {};
+  if (pending.length < ledger.pending.length || repair !== undefined) await writeLedger(file, { ...ledger, pending, repairs });
+}
+
+/**
+ * True where the run has to be repaired, whose newest repair is `latest`: on disk before it is asked for. False where an earlier call asked for
+ * it, and was killed: a repair has come since, and its end is this one's.
+ */
+export async function repairOf(file: string, runId: number, latest: number | undefined): Promise<boolean> {
+  const ledger = await readLedger(file);
+  const before = ledger.repairs?.[runId];
+  if (before !== undefined && before !== (latest ?? null)) return false;
+  await writeLedger(file, { ...ledger, repairs: { ...ledger.repairs, [runId]: latest ?? null } });
+  return true;
 }
 
 /** The run that was started last from this folder, for `run --retry`. */

@@ -1,5 +1,6 @@
 import type { Context } from '../command.ts';
 import { apply as applyWorkspace } from '../databricks/apply.ts';
+import { applyTableSteps } from '../databricks/data.ts';
 import type { WorkspaceStep } from '../databricks/deploy.ts';
 import { restartRun } from '../databricks/restart.ts';
 import { putTemplate } from '../elasticsearch/template.ts';
@@ -20,6 +21,11 @@ export type Applied = { jobs: Record<string, number>; /** Runs that were started
 export async function applyPlan(context: Context, systems: Systems, { wanted, found }: World, steps: readonly Step[], rollbackTo?: number): Promise<Applied> {
   const { config, progress } = context;
   await applyBroker(context, systems.aws, found.cluster, steps);
+  const tableSteps = steps.flatMap((step) => (step.work.room === 'tables' ? [step.work.step] : []));
+  if (tableSteps.length > 0) {
+    for (const step of steps) if (step.work.room === 'tables') progress.update(sentence(step));
+    await applyTableSteps(config, tableSteps, context.signal);
+  }
   const workspaceSteps = steps.flatMap(({ work }) => (work.room === 'workspace' ? [work.step] : []));
   const late = (wanted.workspace.scope.pending ?? []).length > 0 && workspaceSteps.some((step) => step.do === 'put secrets');
   const secrets = late ? kafkaSecrets(await accessTo(systems.aws, await clusterNow(systems.aws, config.pipeline.cluster_name), config, 'pipeline')) : undefined;
@@ -34,7 +40,7 @@ export async function applyPlan(context: Context, systems: Systems, { wanted, fo
       await putTemplate(systems.elasticsearch, step.work.step.index);
     }
   }
-  await verify(context, systems, steps);
+  await verify(context, systems, steps, rollbackTo !== undefined);
   return { jobs, restarted };
 }
 
@@ -44,12 +50,12 @@ async function restarts({ progress }: Context, { workspace }: Systems, step: Ste
   return next === undefined ? [] : [next];
 }
 
-/** The workspace checks itself while it applies; whatever else was touched is planned again and must be done. */
-async function verify(context: Context, systems: Systems, steps: readonly Step[]): Promise<void> {
+/** The workspace checks itself while it applies; whatever else was touched is planned again and must be done. After a rollback the workspace is not as the bundle says. */
+async function verify(context: Context, systems: Systems, steps: readonly Step[], isBack: boolean): Promise<void> {
   if (steps.every(({ work }) => ['workspace', 'runs'].includes(work.room))) return;
   context.progress.update('reading everything again');
   const { wanted, found } = await observeWorld(context, systems);
-  checkTaken(context, steps, planDeployment(wanted, found).filter(({ work }) => work.room !== 'runs'), found.topics);
+  checkTaken(context, steps, planDeployment(wanted, found).filter(({ work }) => work.room !== 'runs' && !(isBack && work.room === 'workspace')), found.topics);
 }
 
 /** Failure APPLY_DID_NOT_TAKE where steps are left; what only new logins have made visible is said instead, for the next plan. */

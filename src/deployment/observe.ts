@@ -39,7 +39,7 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const { config } = context;
   const { index } = config.pipeline;
   const broker = observeBroker(context, systems.aws);
-  const [{ secrets, ...brokerFound }, { tables, windowMinutes }, template, { wanted, found, activeRuns }] = await Promise.all([
+  const [{ secrets, ...brokerFound }, { tables, shapes }, template, { wanted, found, activeRuns }] = await Promise.all([
     broker,
     tablesThere(context),
     systems.elasticsearch === undefined ? undefined : findTemplate(systems.elasticsearch, index),
@@ -49,14 +49,14 @@ export async function observeWorld(context: Context, systems: Systems): Promise<
   const complete: WorkspaceWanted = { ...wanted, scope: { ...wanted.scope, ...scopeOf(config, secrets) } };
   return {
     wanted: { pipeline: config.pipeline, workspace: complete, template: wantedTemplate },
-    found: { ...brokerFound, workspace: found, activeRuns, tables, windowMinutes, template },
+    found: { ...brokerFound, workspace: found, activeRuns, tables, shapes, template },
   };
 }
 
-/** The secrets of the scope, or the keys that will have values once the broker's part is applied. */
-export function scopeOf(config: Context['config'], secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
-  if (secrets !== undefined) return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: [] };
-  return { secrets: {}, pending: config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS };
+/** The secrets of the scope, and the keys of those that will have values once the broker's part is applied. */
+export function scopeOf(config: Pick<Context['config'], 'pipeline' | 'jobs' | 'elasticsearch'>, secrets: Record<string, Secret> | undefined): { secrets: Record<string, Secret>; pending: string[] } {
+  const pending = config.pipeline.kafka_auth === 'iam' ? ['bootstrap_servers'] : SCRAM_SECRETS;
+  return { secrets: { ...secrets, ...elasticsearchSecrets(config) }, pending: secrets === undefined ? pending : [] };
 }
 
 async function observeWorkspace({ config }: Context, { workspace, who }: Systems, secrets: Promise<unknown>) {
@@ -103,7 +103,7 @@ export function kafkaSecrets({ brokers, sasl }: KafkaAccess): Record<string, Sec
 }
 
 /** For the task that carries windows to Elasticsearch; a job without it is given nothing that it does not need. */
-function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Record<string, Secret> {
+function elasticsearchSecrets({ jobs, elasticsearch }: Pick<Context['config'], 'jobs' | 'elasticsearch'>): Record<string, Secret> {
   const exports = jobs.some(({ settings: { tasks } }) => Array.isArray(tasks) && tasks.some((task: { task_key?: unknown } | null) => task?.task_key === 'export'));
   if (!exports || elasticsearch === undefined) return {};
   const { url, auth } = elasticsearch;
@@ -111,16 +111,16 @@ function elasticsearchSecrets({ jobs, elasticsearch }: Context['config']): Recor
   return { elasticsearch_url: new Secret(url), ...login };
 }
 
-type TablesFound = Pick<Observed, 'tables' | 'windowMinutes'>;
+type TablesFound = Pick<Observed, 'tables' | 'shapes'>;
 
-/** The job makes the tables; a plan only has to know whether there is something to lose, and windows of which length. Undefined where no warehouse answers. */
+/** The job makes the tables; a plan has to know whether there is something to lose, and what they lack. Undefined where no warehouse answers. */
 async function tablesThere({ config, signal }: Context): Promise<TablesFound> {
-  if (config.databricks.httpPath === undefined) return { tables: undefined, windowMinutes: undefined };
+  if (config.databricks.httpPath === undefined) return { tables: undefined, shapes: {} };
   try {
     return await observeTables(config, signal);
   } catch (error) {
     // Whoever may deploy need not have the right to query; the workspace itself says what is wrong with the rest.
-    if (error instanceof Failure && !signal.aborted) return { tables: undefined, windowMinutes: undefined };
+    if (error instanceof Failure && !signal.aborted) return { tables: undefined, shapes: {} };
     throw error;
   }
 }

@@ -1,12 +1,13 @@
 import type { Pipeline } from '../config/config.ts';
 import { outdatedJobs, plan as planWorkspace, type Found as WorkspaceFound, type Wanted as WorkspaceWanted } from '../databricks/deploy.ts';
 import { differences } from '../databricks/differences.ts';
+import { planTables, tableDrift, type TableShape } from '../databricks/shapes.ts';
 import { planRights, wantedRights, type Right } from '../kafka/acls.ts';
 import { planTopics, wantedTopics, type TopicFound } from '../kafka/topics.ts';
 import { planCluster, type ClusterFound } from '../msk/cluster.ts';
 import { configurationDrift, planConfiguration, type ConfigurationFound } from '../msk/configuration.ts';
 import { planLogins, usernameOf, type LoginsFound } from '../msk/logins.ts';
-import { brokerStep, indexStep, restartStep, workspaceStep } from './steps.ts';
+import { brokerStep, indexStep, restartStep, tableStep, workspaceStep } from './steps.ts';
 import type { Drift, Step } from './step.ts';
 
 /** Everything from broker to index as it should be; the workspace's part holds secrets and contents, and is never printed. */
@@ -22,14 +23,15 @@ export type Observed = BrokerFound & Readonly<{
   activeRuns: readonly { key: string; jobId: number; runId: number }[];
   /** Names of the Delta tables; undefined where nobody could be asked, null would be a claim. */
   tables: readonly string[] | undefined;
-  /** Length of the windows that are published; undefined where there are none, or nobody could be asked. */
-  windowMinutes: number | undefined;
+  /** How the tables are made that the job makes, by unqualified name; none where nobody could be asked. */
+  shapes: Readonly<Record<string, TableShape>>;
   template: Record<string, unknown> | undefined;
 }>;
 
 /** Every step that makes `found` what `wanted` is, in the order of doing; none where it is so already. Pure. */
 export function planDeployment(wanted: Wanted, found: Observed): Step[] {
-  const steps = [...planBroker(wanted.pipeline, found), ...planWorkspace(wanted.workspace, found.workspace).map((step) => workspaceStep(step, found))];
+  const tables = planTables(found.shapes).map(tableStep);
+  const steps = [...planBroker(wanted.pipeline, found), ...tables, ...planWorkspace(wanted.workspace, found.workspace).map((step) => workspaceStep(step, found))];
   return [...steps, ...restarts(wanted, found), ...planIndex(wanted, found)];
 }
 
@@ -64,7 +66,7 @@ export function planIndex({ pipeline, template }: Pick<Wanted, 'pipeline' | 'tem
 }
 
 /** What differs and stays: a running cluster and a topic's copies are not changed by a deployment, so what stands there wins. */
-export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, configuration, topics, windowMinutes }: BrokerFound & Partial<Pick<Observed, 'windowMinutes'>>): Drift[] {
+export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, configuration, topics, shapes = {} }: BrokerFound & Partial<Pick<Observed, 'shapes'>>): Drift[] {
   const fields: [field: string, found: unknown, wanted: unknown][] = [
     // A serverless cluster has none.
     ['brokers', cluster?.brokers === 0 ? undefined : cluster?.brokers, pipeline.broker_count],
@@ -79,6 +81,8 @@ export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, confi
   const ofTopics = topics
     .filter((topic) => pipeline.topics.includes(topic.name) && topic.replicationFactor !== pipeline.replication_factor)
     .map((topic) => ({ thing: 'topic', name: topic.name, field: 'replication factor', found: topic.replicationFactor, wanted: pipeline.replication_factor, wins: 'the topic: moving copies is kafka-reassign-partitions\' work' }));
+  const windowMinutes = shapes.windows?.windowMinutes;
   const ofWindows = windowMinutes === undefined || windowMinutes === pipeline.window_minutes ? [] : [{ thing: 'table', name: 'windows', field: 'window_minutes', found: windowMinutes, wanted: pipeline.window_minutes, wins: `the table, and the job publishes nothing: \`streamgauge windows rebuild --window ${pipeline.window_minutes}m\` computes its windows anew` }];
-  return [...ofCluster, ...ofBrokers, ...ofTopics, ...ofWindows];
+  const ofTables = tableDrift(shapes).map(({ table, ...difference }) => ({ thing: 'table', name: table, ...difference, wins: 'the table: the job reads and writes it all the same' }));
+  return [...ofCluster, ...ofBrokers, ...ofTopics, ...ofWindows, ...ofTables];
 }

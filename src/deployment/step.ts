@@ -1,4 +1,5 @@
 import type { WorkspaceStep } from '../databricks/deploy.ts';
+import type { TableStep } from '../databricks/shapes.ts';
 import type { AclStep } from '../kafka/acls.ts';
 import type { TopicStep } from '../kafka/topics.ts';
 import type { ClusterStep } from '../msk/cluster.ts';
@@ -20,6 +21,7 @@ export type Work =
   | { room: 'logins'; step: LoginStep }
   | { room: 'topics'; step: TopicStep }
   | { room: 'rights'; step: AclStep }
+  | { room: 'tables'; step: TableStep }
   | { room: 'workspace'; step: WorkspaceStep }
   | { room: 'runs'; step: { do: 'restart run'; runId: number; jobId: number; key: string } }
   | { room: 'index'; step: { do: 'put template'; index: string } }

@@ -1,5 +1,7 @@
+import { CODE_TAG } from '../databricks/code.ts';
 import type { WorkspaceStep } from '../databricks/deploy.ts';
 import type { Difference } from '../databricks/differences.ts';
+import type { TableStep } from '../databricks/shapes.ts';
 import type { TopicStep } from '../kafka/topics.ts';
 import type { Observed } from './plan.ts';
 import type { Change, Risk, Step, Work } from './step.ts';
@@ -56,8 +58,14 @@ function forever(retentionMs: string): number {
   return retentionMs === '-1' ? Number.POSITIVE_INFINITY : Number(retentionMs);
 }
 
+/** A column more, with null in the rows that are there. */
+export function tableStep(step: TableStep): Step {
+  const changes = step.columns.map(({ name, type }) => ({ field: `column ${name}`, found: undefined, wanted: type }));
+  return { action: 'change', thing: 'table', name: step.table, risk: 'safe', why: 'what stands there keeps null in it', changes, work: { room: 'tables', step } };
+}
+
 /** A step of the workspace with its risk; what re-reads data does so only where there is data. */
-export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables' | 'windowMinutes'>): Step {
+export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables' | 'shapes'>): Step {
   const work: Work = { room: 'workspace', step };
   const of = (action: Step['action'], thing: string, name: string, more: Partial<Step> = {}): Step => ({ action, thing, name, risk: 'safe', changes: [], work, ...more });
   switch (step.do) {
@@ -75,19 +83,21 @@ export function workspaceStep(step: WorkspaceStep, found: Pick<Observed, 'tables
       return of('create', 'job', step.name);
     case 'update job':
       return of('change', 'job', step.name, { changes: changesOf(step.changes), ...jobRisk(step.changes, found) });
+    case 'tag job':
+      return of('change', 'job', step.name, { why: 'the mark of what it executes was taken away or changed', changes: [{ field: `tags.${CODE_TAG}`, found: step.found, wanted: step.wanted }] });
     case 'delete job':
       return of('delete', 'job', step.name, { risk: 'irreversible', why: 'no longer in the bundle; the history of its runs goes with it' });
   }
 }
 
-function jobRisk(changes: readonly Difference[], { tables, windowMinutes }: Pick<Observed, 'tables' | 'windowMinutes'>): { risk: Risk; why?: string } {
+function jobRisk(changes: readonly Difference[], { tables, shapes }: Pick<Observed, 'tables' | 'shapes'>): { risk: Risk; why?: string } {
   const touches = (names: readonly string[]): string | undefined => names.find((name) => changes.some(({ field }) => field.startsWith(`parameters[${name}].`)));
   const [anew, again] = [touches(NEW_STREAM), touches(RECOMPUTED)];
   const length = changes.find(({ field }) => field === 'parameters[window_minutes].default');
   // Nothing was read yet: there is nothing to read again. Where nobody could ask, the worse is assumed.
   if (tables?.length === 0) return { risk: 'safe' };
   if (anew !== undefined) return { risk: 're-reads data', why: `with another ${anew} the stream starts from the beginning of what the broker keeps` };
-  if (length !== undefined && String(length.wanted) !== String(windowMinutes)) return { risk: 're-reads data', why: anotherLength(String(length.wanted)) };
+  if (length !== undefined && String(length.wanted) !== String(shapes.windows?.windowMinutes)) return { risk: 're-reads data', why: anotherLength(String(length.wanted)) };
   if (again !== undefined) return { risk: 're-reads data', why: `with another ${again} everything in raw is computed again` };
   return { risk: 'safe' };
 }

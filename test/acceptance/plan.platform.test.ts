@@ -8,6 +8,8 @@ import { connect, type Workspace } from '../../src/databricks/client.ts';
 import { deployedJob } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
 import { createJob, exportFile, getJob, putSecret } from '../../src/databricks/rest.ts';
+import { DEFINITIONS } from '../../src/databricks/shapes.ts';
+import { openSql } from '../../src/databricks/sql.ts';
 import type { Config } from '../../src/config/config.ts';
 import { elasticsearch } from './elasticsearch.ts';
 import { ERROR, EVENT, step } from '../documents.ts';
@@ -69,6 +71,31 @@ describe('the plan', () => {
     expect(brief(await project.json(['deploy', '--plan', file, ...args]))).toEqual(['change job: safe']);
     const again = await project.cli(['deploy', '--plan', file, ...args]);
     expect([again.code, again.stderr]).toEqual([6, expect.stringContaining('the world has moved')]);
+  });
+});
+
+describe('a table', () => {
+  it('of an earlier release is given its column; one with another type is refused; a layout of its own is only named', async () => {
+    const { catalog, schema } = config.pipeline;
+    const sql = await openSql(config);
+    const done = (statement: string): Promise<unknown> => Array.fromAsync(sql.rows(statement));
+    const { gaps, ...before } = DEFINITIONS.shards.columns;
+    const make = (columns: Record<string, string>, layout = ''): Promise<unknown> => done(`CREATE OR REPLACE TABLE ${catalog}.${schema}.shards (${Object.entries(columns).map(([name, type]) => `${name} ${type}`).join(', ')}) USING DELTA ${layout}`);
+    const vars = ['--var', 'partitions=2'];
+    try {
+      await done(`CREATE SCHEMA IF NOT EXISTS ${catalog}.${schema}`);
+      await make(before, 'CLUSTER BY (topic)');
+      const deployed = await project.json(['deploy', ...vars]);
+      expect(brief(deployed)).toEqual(['change table: safe', 'change job: safe']);
+      expect(deployed.steps[0].changes).toEqual([{ field: 'column gaps', wanted: gaps }]);
+      expect(await project.json(['plan', ...vars])).toMatchObject({ steps: [], drift: [{ thing: 'table', name: 'shards', field: 'clustered by', found: 'topic' }] });
+      await make({ ...DEFINITIONS.shards.columns, records: 'int not null' });
+      const refused = await project.cli(['plan', ...vars]);
+      expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/column records of table shards is int.*bigint[\s\S]*hint: /)]);
+    } finally {
+      await done(`DROP SCHEMA IF EXISTS ${catalog}.${schema} CASCADE`);
+      await sql.close();
+    }
   });
 });
 

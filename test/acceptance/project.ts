@@ -44,10 +44,10 @@ export function createProject(name: string, variables: Record<string, string | n
     checkpoint_root: `${(inject('environment') as Record<string, string>).BUNDLE_VAR_checkpoint_root}/${id}`,
     ...variables,
   };
-  for (const entry of ['jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  for (const entry of ['jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true, filter: (path) => !path.endsWith('.mjs') });
   const bundle = readFileSync(join(repository, 'databricks.yml'), 'utf8').replace('name: streamgauge', `name: sg-${name}`);
   writeFileSync(join(folder, 'databricks.yml'), options.exports ? bundle : edited(bundle, (yaml) => yaml.set('sync', { paths: ['notebooks'] })));
-  if (options.exports) cpSync(join(built(), 'streamgauge.mjs'), join(folder, 'dist/streamgauge.mjs'));
+  if (options.exports) cpSync(join(built(), 'streamgauge.mjs'), join(folder, 'notebooks/streamgauge.mjs'));
   // Job names are shared by a whole workspace.
   for (const file of readdirSync(join(folder, 'jobs'))) {
     const job = join(folder, 'jobs', file);

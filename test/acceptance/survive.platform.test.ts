@@ -7,15 +7,19 @@ import type { Context } from '../../src/command.ts';
 import type { Workspace } from '../../src/databricks/client.ts';
 import { deployedJob } from '../../src/databricks/deploy.ts';
 import { findDeployed, removeDeployed } from '../../src/databricks/destroy.ts';
-import { exportFile, listRuns, listTree } from '../../src/databricks/rest.ts';
+import { createJob, createScope, deleteJob, deleteScope, exportFile, getJob, getRun, listFolder, listRuns, listSecrets, type WorkspaceObject } from '../../src/databricks/rest.ts';
 import { destroyWorld } from '../../src/deployment/destroy.ts';
 import { observeWorld, openSystems, type Systems } from '../../src/deployment/observe.ts';
 import { planDeployment } from '../../src/deployment/plan.ts';
+import { poll } from '../../src/poll.ts';
+import { outcomeOf } from '../../src/databricks/outcome.ts';
+import { deployWorld } from '../../src/deployment/deploy.ts';
 import { deleteTemplate } from '../../src/elasticsearch/template.ts';
 import { deleteConfiguration, findConfiguration } from '../../src/msk/configuration.ts';
 import { strayKey } from '../../src/msk/keys.ts';
 import { deleteCluster, findCluster, untagCluster } from '../../src/msk/cluster.ts';
-import { effectsOf, killedAfter, survivesKills } from './kills.ts';
+import { elasticsearch } from './elasticsearch.ts';
+import { effectsOf, killedAfter, seen, survivesKills } from './kills.ts';
 import { createProject, type Project } from './project.ts';
 
 // The controller is killed as nothing can be caught, just after each effect that it has, and started again: what comes out is
@@ -30,6 +34,7 @@ const job = (name: string, task: string): string => `resources:
     ${name}:
       name: ${name} survive [\${bundle.name}]
       tags: {streamgauge: "\${bundle.name}/\${bundle.target}"}
+      schedule: {quartz_cron_expression: "0 0 0 1 1 ?", timezone_id: UTC, pause_status: PAUSED}
       parameters: [{name: late_policy, default: "\${var.late_policy}"}]
       tasks: [{task_key: ${task}, notebook_task: {notebook_path: ../notebooks/${task}.py}}]
 `;
@@ -40,15 +45,15 @@ const SLOW_MS = 900_000;
 type Lane = { project: Project; config: Config; context: Context; systems: Systems };
 
 /** A small bundle of its own: each effect is of another kind, and each deployment takes a second. */
-async function lane(name: string, variables: Record<string, string | number> = {}): Promise<Lane> {
+async function lane(name: string, variables: Record<string, string | number> = {}, task = 'ingest'): Promise<Lane> {
   // No table is made here: a deployment need not ask Spark for any.
   const project = createProject(name, { partitions: 1, ...variables }, { DATABRICKS_HTTP_PATH: '' });
   for (const folder of ['notebooks', 'jobs']) {
     rmSync(join(project.folder, folder), { recursive: true });
     mkdirSync(join(project.folder, folder));
   }
-  writeFileSync(join(project.folder, 'notebooks/ingest.py'), NOTEBOOK);
-  writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', 'ingest'));
+  writeFileSync(join(project.folder, `notebooks/${task}.py`), NOTEBOOK);
+  writeFileSync(join(project.folder, 'jobs/traffic_counter.job.yml'), job('traffic_counter', task));
   const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true, environment: { ...process.env } });
   const ignore = (): void => undefined;
   const context: Context = { config, progress: { stage: ignore, update: ignore, note: ignore, warn: ignore }, signal: new AbortController().signal };
@@ -59,7 +64,7 @@ async function lane(name: string, variables: Record<string, string | number> = {
 async function worldOf({ context, systems }: Lane): Promise<unknown> {
   const { wanted, found } = await observeWorld(context, systems);
   const { workspace, cluster, configuration, logins, topics, rights, template } = found;
-  const tree = await listTree(systems.workspace, wanted.workspace.place.root);
+  const tree = await treeOf(systems.workspace, wanted.workspace.place.root);
   const contents = await Promise.all(tree.filter(({ object_type: type, path }) => type !== 'DIRECTORY' && !path.includes('/state/')).map(async ({ path }) => [path, (await exportFile(systems.workspace, path))?.toString()]));
   return {
     cluster: cluster && [cluster.ours, Object.values(cluster.tags), cluster.brokers], properties: configuration.attached,
@@ -70,6 +75,12 @@ async function worldOf({ context, systems }: Lane): Promise<unknown> {
     secrets: workspace.secrets?.map(({ key }) => key.replace(/-[0-9a-f-]{97}$/, '')).sort(), history: workspace.state.history?.length,
     left: planDeployment(wanted, found),
   };
+}
+
+async function treeOf(workspace: Workspace, path: string): Promise<WorkspaceObject[]> {
+  const objects = (await listFolder(workspace, path)) ?? [];
+  const below = await Promise.all(objects.filter((object) => object.object_type === 'DIRECTORY').map((folder) => treeOf(workspace, folder.path)));
+  return [...objects, ...below.flat()];
 }
 
 async function emptyWorkspace({ config, systems }: Lane): Promise<void> {
@@ -83,6 +94,12 @@ async function withoutCluster({ systems: { aws }, config: { pipeline: { cluster_
   if (left !== undefined) await deleteCluster(aws, left, { onState: () => undefined });
   const configuration = await findConfiguration(aws, name);
   if (configuration !== undefined) await deleteConfiguration(aws, configuration.arn);
+}
+
+/** The bundle as it stands in its folder now, without a process of its own: what comes before a kill needs none. */
+async function deployed({ project, context }: Lane): Promise<void> {
+  const config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true, environment: { ...process.env } });
+  await deployWorld({ ...context, config }, { yes: true, dryRun: false, forceLock: true });
 }
 
 const DEPLOY = { verb: ['deploy'], again: ['deploy', '--force-lock'] };
@@ -117,7 +134,7 @@ describe.concurrent('killed after any effect and started again, the same comes o
       writeFileSync(second, job('second', 'ingest'));
       writeFileSync(gone, NOTEBOOK);
       writeFileSync(join(folder, 'notebooks/ingest.py'), NOTEBOOK);
-      await own.project.json(['deploy', '--force-lock']);
+      await deployed(own);
       await own.systems.elasticsearch?.request('spoiling the template', { method: 'PUT', path: `/_index_template/${own.config.pipeline.index}`, body: { index_patterns: [own.config.pipeline.index], priority: 7 } });
       for (const file of [second, gone]) rmSync(file);
       writeFileSync(join(folder, 'notebooks/ingest.py'), `${NOTEBOOK}# changed\n`);
@@ -131,8 +148,51 @@ describe.concurrent('killed after any effect and started again, the same comes o
     await own.systems.close();
   }, SLOW_MS);
 
+  it('going back to an earlier deployment', async () => {
+    const own = await lane('survive-back');
+    const notebook = join(own.project.folder, 'notebooks/ingest.py');
+    await own.project.json(['provision']);
+    await emptyWorkspace(own);
+    await deployed(own);
+    writeFileSync(notebook, `${NOTEBOOK}# changed\n`);
+    writeFileSync(join(own.project.folder, 'jobs/second.job.yml'), job('second', 'ingest'));
+    // What is not the workspace's stays as the bundle says.
+    const vars = ['--var', 'retention_hours=9'];
+    const world = async (): Promise<unknown> => ({ ...((await worldOf(own)) as object), history: undefined, left: undefined });
+    const effects = await survivesKills(own.project, { verb: ['rollback', '1', '--yes', ...vars], again: ['rollback', '1', '--yes', '--force-lock', ...vars], reset: () => deployed(own), world });
+    expect(effects).toEqual(expect.arrayContaining(['Kafka IncrementalAlterConfigs', expect.stringMatching(/workspace\/import$/), expect.stringMatching(/jobs\/delete/)]));
+    await emptyWorkspace(own);
+    await own.systems.close();
+  }, SLOW_MS);
+
+  it('what is taken in', async () => {
+    const own = await lane('survive-import');
+    const { workspace } = own.systems;
+    const { index, secret_scope: scope } = own.config.pipeline;
+    type Taken = { args(): Promise<string[]>; effect: RegExp; look(): Promise<unknown>; away(): Promise<unknown> };
+    let id = 0;
+    const all: Taken[] = [
+      { args: async () => ['job', String((id = await createJob(workspace, { name: 'somebody’s', tags: { team: 'x' } })))], effect: /jobs\/update$/, look: async () => (await getJob(workspace, id))?.settings, away: () => deleteJob(workspace, id) },
+      { args: async () => createScope(workspace, scope).then(() => ['scope']), effect: /secrets\/put$/, look: async () => (await listSecrets(workspace, scope))?.map(({ key }) => key), away: () => deleteScope(workspace, scope) },
+      { args: async () => elasticsearch('PUT', `/${index}`).then(() => ['index']), effect: /PUT .*\/_mapping$/, look: async () => JSON.parse(await elasticsearch('GET', `/${index}/_mapping`)), away: () => elasticsearch('DELETE', `/${index}`) },
+    ];
+    for (const { args, effect, look, away } of all) {
+      const { effects } = await seen(own.project, ['import', ...(await args())]);
+      expect(effects).toEqual([expect.stringMatching(effect)]);
+      const undisturbed = await look();
+      await away();
+      const again = ['import', ...(await args())];
+      expect((await own.project.cli(again, killedAfter(1))).code).toBe(null);
+      await own.project.json(again);
+      expect(await look()).toEqual(undisturbed);
+      await away();
+    }
+    await own.systems.close();
+  }, SLOW_MS);
+
   it('a deployment from nothing, and its end', async () => {
-    const own = await lane('survive-nothing', { cluster_name: 'sg-survive' });
+    // With a task `export`, whose secrets are known before the brokers' are.
+    const own = await lane('survive-nothing', { cluster_name: 'sg-survive' }, 'export');
     const { aws } = own.systems;
     const all = { yes: true, dryRun: false, data: false, force: true, forceLock: true };
     await withoutCluster(own);
@@ -148,10 +208,11 @@ describe.concurrent('killed after any effect and started again, the same comes o
     expect([blocked.code, blocked.stderr]).toEqual([2, expect.stringContaining('nothing was destroyed')]);
     // Somebody else's from now on: everything but the cluster goes and comes.
     await untagCluster(aws, cluster, ['created-by']);
+    expect((await own.project.cli(['import', 'topic'], killedAfter(1))).code).toBe(null);
     expect(await own.project.json(['import', 'topic'])).toMatchObject({ thing: 'topic', was: '1 partitions, 1 copies' });
     const reset = (): Promise<unknown> => destroyWorld(own.context, all);
     await survivesKills(own.project, { ...DEPLOY, which: /^(AWS|Kafka)/, reset, world: () => worldOf(own) });
-    const ended = await survivesKills(own.project, { verb: ['destroy', '--yes', '--force'], again: ['destroy', '--yes', '--force', '--force-lock'], reset: () => own.project.json(['deploy', '--force-lock']), world: () => worldOf(own) });
+    const ended = await survivesKills(own.project, { verb: ['destroy', '--yes', '--force'], again: ['destroy', '--yes', '--force', '--force-lock'], reset: () => deployed(own), world: () => worldOf(own) });
     expect(ended).toEqual(expect.arrayContaining(['Kafka DeleteTopics', 'Kafka DeleteAcls', 'AWS DeleteSecret']));
     await withoutCluster(own);
     await own.systems.close();
@@ -197,9 +258,12 @@ describe('a run', () => {
     const again = await project.json(['run', '--param', 'late_policy=hold', '--token', 'nightly'], { code: 4 });
     expect(again.runId).toBe(failed.runId);
     const before = await runs();
+    // Killed when the repair was just asked for, and called again when that has ended, too: one repair, not two.
+    expect((await project.cli(['run', '--retry'], killedAfter(1))).code).toBe(null);
+    await poll({ what: 'the repair', deadlineMs: 60_000, intervalMs: 200 }, async () => outcomeOf((await getRun(workspace, failed.runId)).state));
     // The same parameters: it fails again, in the same run, as a further attempt.
     const repaired = await project.json(['run', '--retry'], { code: 4 });
-    expect([repaired.runId, repaired.outcome.state]).toEqual([failed.runId, 'FAILED']);
+    expect([repaired.runId, repaired.outcome.state, repaired.reattached]).toEqual([failed.runId, 'FAILED', true]);
     expect(await runs()).toBe(before);
     const run = await workspace.request<any>({ method: 'GET', path: '/api/2.2/jobs/runs/get', query: { run_id: failed.runId, include_history: true } });
     expect(run.repair_history.map((repair: any) => repair.type)).toEqual(['ORIGINAL', 'REPAIR']);

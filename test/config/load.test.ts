@@ -43,9 +43,9 @@ describe('the product’s own databricks.yml', () => {
     expect([status('local'), status('dev'), status('prod')]).toEqual(['PAUSED', 'PAUSED', 'UNPAUSED']);
   });
   it.each([
-    ['local', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
-    ['dev', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], []],
-    ['prod', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'dist/streamgauge.mjs', 'databricks.yml'], ['topics', 'tables']],
+    ['local', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'notebooks/streamgauge.mjs'], []],
+    ['dev', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'notebooks/streamgauge.mjs'], []],
+    ['prod', ['ingest', 'windows', 'export', 'backup'], ['notebooks', 'notebooks/streamgauge.mjs'], ['topics', 'tables']],
   ])('%s: tasks, what goes along with them, and what is protected', (target, tasks, paths, kept) => {
     const config = load(repository, { target });
     const job = config.jobs.find(({ key }) => key === 'traffic_counter') as { settings: any };
@@ -137,6 +137,32 @@ describe('the environment of a target', () => {
     const config = load(repository, { target: 'prod' });
     expect(() => Object.assign(config.pipeline, { partitions: 1 })).toThrow(TypeError);
   });
+});
+
+describe('a bundle of a few variables', () => {
+  // As notebooks/export.py writes it.
+  const folder = bundleFolder(() => JSON.stringify({ bundle: { name: 'b' }, variables: { catalog: { default: 'c' }, index: { default: 'i' } }, targets: { prod: {} } }));
+
+  it('is enough for a verb that reads no other; whoever reads one is told', () => {
+    const { pipeline } = load(folder, { reads: ['catalog', 'index'] });
+    expect(pipeline).toEqual({ catalog: 'c', index: 'i' });
+    expect(failureOf(() => pipeline.topics)).toMatchObject({ code: 'VARIABLE_MISSING', exitCode: 2, message: expect.stringContaining('topics') });
+  });
+  it('is not enough for any other, and what is declared must be right', () => {
+    expect(failureOf(() => load(folder)).message).toContain('topics: is not declared under variables');
+    expect(failureOf(() => load(folder, { reads: ['catalog', 'index', 'schema'] })).message).toContain('schema: is not declared');
+    expect(failureOf(() => load(folder, { reads: ['index'], vars: ['index=-No'] })).message).toContain('index: must be an Elasticsearch index name');
+  });
+});
+
+describe('the identity that is kept', () => {
+  it.each<[string, Record<string, string>, string | undefined]>([
+    ['in the cache of the user', { HOME: '/h' }, '/h/.cache/streamgauge/identities.json'],
+    ['where caches are', { HOME: '/h', XDG_CACHE_HOME: '/x' }, '/x/streamgauge/identities.json'],
+    ['where ours is', { HOME: '/h', STREAMGAUGE_CACHE: '/s' }, '/s/identities.json'],
+    ['nowhere without a home', {}, undefined],
+    ['nowhere where nothing shall be kept', { HOME: '/h', DATABRICKS_CACHE_ENABLED: 'false' }, undefined],
+  ])('%s', (_where, environment, file) => expect(load(repository, { environment }).databricks.identityFile).toBe(file));
 });
 
 function bundleLines(folder: string): string[] {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { grown } from '../../src/databricks/logs.ts';
-import { lastStarted, ledgerFile, settled, started, submissionOf } from '../../src/databricks/submissions.ts';
+import { lastStarted, ledgerFile, repairOf, settled, started, submissionOf } from '../../src/databricks/submissions.ts';
 
 const newFile = () => ledgerFile({ root: mkdtempSync(join(tmpdir(), 'runs-')), target: 'dev' });
 /** What a killed process leaves: the same ledger, with an owner that lives no longer. */
@@ -20,6 +20,18 @@ describe('a submission', () => {
     await started(file, '5', first.token, 77);
     kill(file);
     expect(await submissionOf(file, '5', { a: '1', b: '2' })).toMatchObject({ again: true, token: first.token, runId: 77 });
+  });
+
+  it('of a repair is one repair, too, until its end was seen', async () => {
+    const file = newFile();
+    expect(await repairOf(file, 77, undefined)).toBe(true);
+    // Killed before it was asked for, and after.
+    expect(await repairOf(file, 77, undefined)).toBe(true);
+    expect(await repairOf(file, 77, 5)).toBe(false);
+    expect(await repairOf(file, 78, 5)).toBe(true);
+    await settled(file, 77);
+    expect(await repairOf(file, 77, 5)).toBe(true);
+    expect(await repairOf(file, 77, 6)).toBe(false);
   });
 
   it('that was seen to its end is followed by another', async () => {

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import type { Pipeline } from '../../src/config/config.ts';
+import { CODE_TAG, codeTag } from '../../src/databricks/code.ts';
 import type { Wanted as WorkspaceWanted } from '../../src/databricks/deploy.ts';
 import { describe as describeFile } from '../../src/databricks/files.ts';
 import { MADE_KEY, fingerprintKey, fingerprintKeys } from '../../src/databricks/scope.ts';
@@ -20,14 +21,14 @@ export function wantedOf(given: Given = {}): Wanted {
   const pipeline = { cluster_name: 'c', kafka_auth: 'scram', topics: ['t'], partitions: 2, window_minutes: 10, replication_factor: 1, min_insync_replicas: 1, retention_hours: 24, broker_count: 1, broker_instance_type: 'm', kafka_version: '4', subnets: ['s'], index: 'i', ...given } as unknown as Pipeline;
   const files = Object.entries(given.notebooks ?? { ingest: '1' }).map(([name, code]) => describeFile(`notebooks/${name}.py`, Buffer.from(`# Databricks notebook source\n${code}\n`)));
   const parameters = [{ name: 'window_minutes', default: String(given.window_minutes ?? 10) }];
-  const settings = { name: 'traffic', parameters, ...(given.tags && { tags: given.tags }), ...(given.max_concurrent_runs && { max_concurrent_runs: given.max_concurrent_runs }) };
+  const settings = { name: 'traffic', schedule: { quartz_cron_expression: '0 0 * * * ?' }, parameters, ...(given.tags && { tags: given.tags }), ...(given.max_concurrent_runs && { max_concurrent_runs: given.max_concurrent_runs }) };
   const workspace: WorkspaceWanted = { who: { userName: 'a' }, place, files, jobs: [{ key: 'traffic', settings }], scope: { name: 'k', secrets } };
   return { pipeline, workspace, template: indexTemplate(pipeline.index) as Record<string, unknown> };
 }
 
 /** A world with nothing in it. */
 export const NOTHING: Observed = {
-  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], windowMinutes: undefined, template: undefined,
+  cluster: undefined, configuration: { attached: undefined, own: undefined }, logins: { key: undefined, secrets: { admin: undefined, pipeline: undefined } }, topics: [], rights: [], activeRuns: [], tables: [], shapes: {}, template: undefined,
   workspace: { state: EMPTY_STATE, tree: [], alike: {}, jobs: {}, staleJobs: [], jobsApart: false, secrets: undefined },
 };
 
@@ -47,13 +48,18 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
     if (work.room === 'rights') now.rights.push(...step.rights);
     if (work.room === 'logins') login(now, step);
     if (work.room === 'topics') topic(now, step);
+    if (work.room === 'tables') for (const { name, type } of step.columns) now.shapes[step.table].columns[name] = type;
     if (work.room === 'workspace') inWorkspace(now.workspace, wanted.workspace, step);
   }
   const entries = wanted.workspace.files.map((file) => {
     const there = now.workspace.tree.find((object: any) => object.path === `${place.files}/${file.object}`);
     return [file.object, { sha256: file.sha256, object_id: there?.object_id, modified_at: there?.modified_at }];
   });
-  now.workspace.state = { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(Object.entries(now.workspace.jobs).map(([key, job]: any) => [key, job.job_id])) };
+  const tags = wanted.workspace.jobs.map(({ key }) => [key, codeTag(wanted.workspace, key)] as const);
+  for (const [key, tag] of tags) if (now.workspace.jobs[key] !== undefined && tag !== undefined) now.workspace.jobs[key].settings.tags = { ...now.workspace.jobs[key].settings.tags, [CODE_TAG]: tag };
+  for (const { work } of steps) if (work.room === 'workspace' && work.step.do === 'tag job' && work.step.wanted === undefined) delete now.workspace.jobs[work.step.key].settings.tags[CODE_TAG];
+  const code = Object.fromEntries(tags.flatMap(([key, hash]) => (hash === undefined ? [] : [[key, { hash, staleRuns: [] }]])));
+  now.workspace.state = { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(Object.entries(now.workspace.jobs).map(([key, job]: any) => [key, job.job_id])), code };
   return now;
 }
 

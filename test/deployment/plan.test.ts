@@ -4,6 +4,7 @@ import type { Observed } from '../../src/deployment/plan.ts';
 import { driftOf, planDeployment } from '../../src/deployment/plan.ts';
 import { sentence, worst } from '../../src/deployment/step.ts';
 import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { DEFINITIONS } from '../../src/databricks/shapes.ts';
 import { EMPTY_STATE } from '../../src/databricks/state.ts';
 import { NOTHING, applied, configurations, place, wantedOf } from './model.ts';
 
@@ -12,6 +13,8 @@ const deployed = (given: Parameters<typeof wantedOf>[0] = {}, more: Partial<Obse
   return { ...applied(wanted, NOTHING, planDeployment(wanted, NOTHING)), ...more };
 };
 const brief = (wanted: ReturnType<typeof wantedOf>, found: Observed): string[] => planDeployment(wanted, found).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`);
+/** The table `windows` as the job makes it, with windows of this length. */
+const windowsOf = (minutes: number): Observed['shapes'] => ({ windows: { columns: Object.fromEntries(Object.entries(DEFINITIONS.windows.columns).map(([name, type]) => [name, type.replace(' not null', '')])), clusteredBy: DEFINITIONS.windows.clusteredBy, partitionedBy: [], windowMinutes: minutes } });
 const run = { key: 'traffic', jobId: 1, runId: 7 };
 
 describe('one plan from broker to index', () => {
@@ -34,7 +37,7 @@ describe('one plan from broker to index', () => {
     ['another window with data there', { window_minutes: 5 }, { tables: ['raw'] }, ['change job: re-reads data']],
     ['another window before there is data', { window_minutes: 5 }, { tables: [] }, ['change job: safe']],
     ['another window where nobody could look', { window_minutes: 5 }, { tables: undefined }, ['change job: re-reads data']],
-    ['the length of the windows that are published', { window_minutes: 5 }, { tables: ['raw'], windowMinutes: 5 }, ['change job: safe']],
+    ['the length of the windows that are published', { window_minutes: 5 }, { tables: ['raw'], shapes: windowsOf(5) }, ['change job: safe']],
     ['another tag', { tags: { team: 'x' } }, { tables: ['raw'] }, ['change job: safe']],
     ['another index', { index: 'j' }, { template: undefined }, ['create index template: safe']],
     ['a template changed by hand', {}, { template: { ...deployed().template, priority: 1 } }, ['change index template: safe']],
@@ -51,7 +54,7 @@ describe('one plan from broker to index', () => {
     const twoJobs = (code: string, settings = {}) => {
       const wanted = wantedOf({ notebooks: { ingest: '1', other: code } });
       const [job] = wanted.workspace.jobs;
-      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', tasks: tasks('other'), ...settings } }] } };
+      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', schedule: { quartz_cron_expression: '0 0 * * * ?' }, tasks: tasks('other'), ...settings } }] } };
     };
     const before = applied(twoJobs('1'), NOTHING, planDeployment(twoJobs('1'), NOTHING));
     const found = { ...before, activeRuns: [run, { key: 'other', jobId: 2, runId: 8 }] };
@@ -68,8 +71,35 @@ describe('one plan from broker to index', () => {
     };
     const restarted = (tag: string | undefined) => planDeployment(wanted, lost(tag)).filter(({ action }) => action === 'restart').length;
     expect([restarted(codeHash(wanted.workspace, 'traffic')), restarted('another'), restarted(undefined)]).toEqual([0, 1, 1]);
-    // It is ours, and no difference: the Databricks CLI deploys without it.
-    expect(planDeployment(wanted, lost('another')).map(({ thing }) => thing)).not.toContain('job');
+  });
+
+  it.each<[string, string | undefined]>([['was taken away', undefined], ['was changed', 'another']])('the mark of what a job executes that %s is put back, and nothing restarts', (_how, tag) => {
+    const found = deployed({}, { activeRuns: [run] });
+    const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+    const tags: Record<string, string> = tag === undefined ? {} : { [CODE_TAG]: tag };
+    const marked: Observed = { ...found, workspace: { ...found.workspace, jobs: { traffic: { ...job, settings: { ...job.settings, tags } } } } };
+    const steps = planDeployment(wantedOf(), marked);
+    expect(steps).toMatchObject([{ action: 'change', thing: 'job', risk: 'safe', changes: [{ field: `tags.${CODE_TAG}`, found: tag, wanted: codeHash(wantedOf().workspace, 'traffic') }] }]);
+    expect(planDeployment(wantedOf(), applied(wantedOf(), marked, steps))).toEqual([]);
+    // With new code under it the mark changes as well: that is no step of its own.
+    expect(brief(wantedOf({ notebooks: { ingest: '2' } }), deployed())).toEqual(['change notebook: safe']);
+  });
+
+  it('leaves a run alone whose job somebody starts and waits for, and gives that job no mark', () => {
+    const waited = (code: string) => {
+      const wanted = wantedOf({ notebooks: { ingest: code } });
+      const [{ settings: { schedule: _, ...settings } }] = wanted.workspace.jobs as any;
+      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings }] } };
+    };
+    const found = applied(waited('1'), NOTHING, planDeployment(waited('1'), NOTHING));
+    expect(brief(waited('2'), { ...found, activeRuns: [run] })).toEqual(['change notebook: safe']);
+    expect(found.workspace.jobs.traffic?.settings.tags).toBeUndefined();
+    // An earlier release gave every job one.
+    const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+    const marked: Observed = { ...found, workspace: { ...found.workspace, jobs: { traffic: { ...job, settings: { ...job.settings, tags: { [CODE_TAG]: 'old' } } } } } };
+    const steps = planDeployment(waited('1'), marked);
+    expect(steps.map(({ changes }) => changes)).toEqual([[{ field: `tags.${CODE_TAG}`, found: 'old', wanted: undefined }]]);
+    expect(planDeployment(waited('1'), applied(waited('1'), marked, steps))).toEqual([]);
   });
 
   it('refuses to take partitions away, and says why', () => {
@@ -90,10 +120,10 @@ describe('one plan from broker to index', () => {
   });
 
   it('says that the job refuses windows of another length than those that are published, and what helps', () => {
-    const [step] = planDeployment(wantedOf({ window_minutes: 5 }), deployed({}, { tables: ['raw'], windowMinutes: 10 }));
+    const [step] = planDeployment(wantedOf({ window_minutes: 5 }), deployed({}, { tables: ['raw'], shapes: windowsOf(10) }));
     expect(step).toMatchObject({ action: 'change', thing: 'job', why: expect.stringContaining('`streamgauge windows rebuild --window 5m`') });
-    expect(driftOf(wantedOf({ window_minutes: 5 }), deployed({}, { windowMinutes: 10 }))).toMatchObject([{ thing: 'table', name: 'windows', found: 10, wanted: 5, wins: expect.stringContaining('rebuild --window 5m') }]);
-    expect(driftOf(wantedOf(), deployed({}, { windowMinutes: 10 }))).toEqual([]);
+    expect(driftOf(wantedOf({ window_minutes: 5 }), deployed({}, { shapes: windowsOf(10) }))).toMatchObject([{ thing: 'table', name: 'windows', found: 10, wanted: 5, wins: expect.stringContaining('rebuild --window 5m') }]);
+    expect(driftOf(wantedOf(), deployed({}, { shapes: windowsOf(10) }))).toEqual([]);
   });
 
   it('says each change in a line, and no secret in any', () => {

@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,24 +11,24 @@ import { outdatedJobs, plan, wantedDeployment, type WorkspaceStep } from '../../
 import { observe } from '../../src/databricks/observe.ts';
 import { refused } from '../../src/databricks/failures.ts';
 import { underDeployLock } from '../../src/databricks/lock.ts';
-import { createJob, me, resetJob, updateJob, type Job } from '../../src/databricks/rest.ts';
+import { createJob, me, resetJob, updateJob, type Job, type Me } from '../../src/databricks/rest.ts';
 import { readState } from '../../src/databricks/state.ts';
 import { activeRunsOf } from '../../src/deployment/observe.ts';
 import { Secret } from '../../src/errors.ts';
 import { repository } from '../config/bundle.ts';
 import { openWorkspace } from '../local/facades/workspace/fixture.ts';
 
-// What a deployment costs, request by request, with the repository's own bundle: its four jobs, its notebooks in their two folders, the controller.
+// What a deployment costs, request by request, with the repository's own bundle: its four jobs, its notebooks and their modules in two folders, the controller.
 const folder = mkdtempSync(join(tmpdir(), 'streamgauge-requests-'));
 const secrets = { bootstrap_servers: new Secret('b:9096'), username: new Secret('u'), password: new Secret('p') };
 let served: Awaited<ReturnType<typeof openWorkspace>>;
 let asked: string[] = [];
 let workspace: Workspace;
+let known: Me | undefined;
 
 beforeAll(async () => {
   for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
-  mkdirSync(join(folder, 'dist'));
-  writeFileSync(join(folder, 'dist/streamgauge.mjs'), 'export {};\n');
+  writeFileSync(join(folder, 'notebooks/streamgauge.mjs'), 'export {};\n');
   served = await openWorkspace();
   const request = async <T>({ method, path, query = {}, body, bytes, raw }: Call): Promise<T> => {
     asked.push(`${method} ${path.replace(/\/import-file\/.*/, '/import-file')}`);
@@ -38,7 +38,9 @@ beforeAll(async () => {
     if (!response.ok) throw refused({ host: 'h', call: `${method} ${path}`, status: response.status, errorCode: JSON.parse(answer.toString()).error_code }, false);
     return (raw ? answer : JSON.parse(answer.toString() || '{}')) as T;
   };
-  workspace = { host: 'h', authorization: async () => ({}), request, withSignal: () => workspace };
+  // As it is remembered in the user's cache from one invocation to the next.
+  const identities: Workspace['identities'] = { known: async () => known, remember: async (who) => void (known = who), forget: async () => void (known = undefined) };
+  workspace = { host: 'h', authorization: async () => ({}), identities, request, withSignal: () => workspace };
   await deployed();
 });
 afterAll(() => served.stop());
@@ -64,24 +66,50 @@ async function deployed({ stops = false } = {}): Promise<Done & { asked: string[
 }
 
 const change = (file: string): void => appendFileSync(join(folder, file), '# changed\n');
-const reads = ['GET /api/2.0/preview/scim/v2/Me', 'GET /api/2.0/workspace/export', 'GET /api/2.0/secrets/list', ...Array<string>(4).fill('GET /api/2.0/workspace/list')];
+const reads = ['GET /api/2.0/workspace/export', 'GET /api/2.0/secrets/list', ...Array<string>(2).fill('GET /api/2.0/workspace/list')];
 const lock = ['POST /api/2.0/workspace-files/import-file', 'POST /api/2.0/workspace/delete'];
 const page = 'GET /api/2.2/jobs/list';
 
 describe('requests to the workspace', () => {
-  it('of a plan and of a deployment that has nothing to do: who, state, secrets, each folder, one page of jobs', async () => {
+  it('of a plan and of a deployment that has nothing to do: state, secrets, each folder, one page of jobs; once in half an hour who asks', async () => {
     expect((await deployed({ stops: true })).asked.toSorted()).toEqual([...reads, page].toSorted());
     const { steps, asked: all } = await deployed();
     expect([steps, all.toSorted()]).toEqual([[], [...reads, ...lock, page].toSorted()]);
+    known = undefined;
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, 'GET /api/2.0/preview/scim/v2/Me'].toSorted());
   });
 
-  it('of one changed notebook: one look for runs, the upload, the tag of each job that it belongs to, its folder again, the state', async () => {
-    change('notebooks/export.py');
-    const effects = ['GET /api/2.2/jobs/runs/list', 'POST /api/2.0/workspace/import', 'POST /api/2.2/jobs/update', 'GET /api/2.0/workspace/list', 'POST /api/2.0/workspace-files/import-file'];
-    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects].toSorted());
-    // Two jobs run it: one tag more, and no look for runs more.
+  it('of one changed notebook: one look for runs, the upload, the tag of the job that runs on its own, its folder again, the state', async () => {
+    const effects = ['POST /api/2.0/workspace/import', 'GET /api/2.0/workspace/list', 'POST /api/2.0/workspace-files/import-file'];
+    const stream = ['GET /api/2.2/jobs/runs/list', 'POST /api/2.2/jobs/update'];
     change('notebooks/windows.py');
-    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects, 'POST /api/2.2/jobs/update'].toSorted());
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects, ...stream].toSorted());
+    // What only a verb runs that waits for it has no stream.
+    change('notebooks/rebuild.py');
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page, ...effects].toSorted());
+  });
+
+  it.each(globSync('notebooks/**/*.py', { cwd: repository }))('%s, changed, costs at most twelve', async (file) => {
+    change(file);
+    const { steps, asked: all } = await deployed();
+    expect(steps).toMatchObject([{ do: 'upload', file, reason: 'changed' }]);
+    expect(all.length).toBeLessThanOrEqual(12);
+  });
+
+  it('a file of an earlier deployment goes, wherever it lay: what that one remembers is looked at, too', async () => {
+    for (const file of ['notebooks/old/gone.py', 'root.py']) {
+      cpSync(join(folder, 'notebooks/pipeline/__init__.py'), join(folder, file), { recursive: true });
+      change(file);
+    }
+    const bundle = join(folder, 'databricks.yml');
+    const whole = readFileSync(bundle, 'utf8');
+    writeFileSync(bundle, whole.replace('    - notebooks\n', '    - notebooks\n    - root.py\n'));
+    expect((await deployed()).steps).toMatchObject([{ do: 'make folder' }, { do: 'upload', file: 'notebooks/old/gone.py' }, { do: 'upload', file: 'root.py' }]);
+    expect((await deployed({ stops: true })).steps).toEqual([]);
+    for (const file of ['notebooks/old', 'root.py']) rmSync(join(folder, file), { recursive: true });
+    writeFileSync(bundle, whole);
+    expect((await deployed()).steps).toMatchObject([{ do: 'delete', path: expect.stringMatching(/notebooks\/old\/gone\.py$/) }, { do: 'delete', path: expect.stringMatching(/files\/root\.py$/) }]);
+    expect((await deployed()).asked.toSorted()).toEqual([...reads, ...lock, page].toSorted());
   });
 
   it('a job that is not as it should be is asked for by itself', async () => {
@@ -93,6 +121,21 @@ describe('requests to the workspace', () => {
     expect(steps).toMatchObject([{ do: 'update job', key: 'backup', changes: [{ field: 'timeout_seconds', found: 60 }] }]);
     expect(all.filter((call) => /jobs\/(list|get)/.test(call))).toEqual([page, 'GET /api/2.2/jobs/get']);
     await deployed();
+  });
+
+  it('the mark of a job is read from that page: where it should be and is not, and where an earlier release left one, it is put right, once', async () => {
+    const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
+    const wanted = await wantedDeployment(workspace, config, secrets);
+    const { jobs } = await observe(workspace, wanted);
+    const tagsOf = (key: string) => wanted.jobs.find((job) => job.key === key)?.settings.tags ?? {};
+    await updateJob(workspace, jobs.traffic_counter?.job_id ?? 0, { tags: tagsOf('traffic_counter') });
+    await updateJob(workspace, jobs.backup?.job_id ?? 0, { tags: { ...tagsOf('backup'), [CODE_TAG]: 'old' } });
+    const { steps, asked: all, outdated } = await deployed({ stops: true });
+    expect([steps, outdated]).toMatchObject([[{ do: 'tag job', key: 'backup', found: 'old', wanted: undefined }, { do: 'tag job', key: 'traffic_counter', wanted: codeHash(wanted, 'traffic_counter') }], []]);
+    expect(all.toSorted()).toEqual([...reads, page].toSorted());
+    await deployed();
+    expect((await deployed({ stops: true })).steps).toEqual([]);
+    expect((await observe(workspace, wanted)).jobs.backup?.settings.tags).toEqual(tagsOf('backup'));
   });
 
   it('where newer jobs have pushed them off that page they are asked for one by one, and from the next deployment on at once', async () => {
@@ -107,7 +150,7 @@ describe('requests to the workspace', () => {
 });
 
 describe('after the Databricks CLI has deployed the same bundle', () => {
-  it('a plan is empty, a deployment writes only what it remembers and its tags, and an edit by hand is still one', async () => {
+  it('only the tag is missing that is ours alone; an edit by hand is still one', async () => {
     const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
     const wanted = await wantedDeployment(workspace, config, secrets);
     const jobs = async (): Promise<Job[]> => Object.values((await observe(workspace, wanted)).jobs);
@@ -115,10 +158,11 @@ describe('after the Databricks CLI has deployed the same bundle', () => {
     // Every file anew, every job reset to what the bundle says: without our tag.
     for (const { path, content } of wanted.files) expect((await served.importFile(`${wanted.place.files}/${path}`, new Uint8Array(content), true)).status).toBe(200);
     for (const { key, settings } of wanted.jobs) await resetJob(workspace, ids[key] ?? 0, settings);
-    expect(await deployed({ stops: true })).toMatchObject({ steps: [], outdated: [] });
+    const tag = { do: 'tag job', key: 'traffic_counter', wanted: codeHash(wanted, 'traffic_counter') };
+    expect(await deployed({ stops: true })).toMatchObject({ steps: [{ ...tag, found: undefined }], outdated: [] });
     expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(() => undefined));
-    expect((await deployed()).steps).toEqual([]);
-    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => codeHash(wanted, key)));
+    expect((await deployed()).steps).toMatchObject([tag]);
+    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => (key === 'traffic_counter' ? tag.wanted : undefined)));
     expect((await readState(workspace, wanted.place)).history?.at(-1)?.what).toEqual([`take in ${wanted.files.length} files that stood there as they should`]);
     const second = await deployed();
     expect([second.steps, second.asked.filter((call) => call.includes('/export'))]).toEqual([[], ['GET /api/2.0/workspace/export']]);

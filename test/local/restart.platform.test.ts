@@ -20,8 +20,8 @@ let environment: Record<string, string> = {};
 let offset = 0;
 
 beforeAll(async () => {
+  built();
   cpSync(join(repository, 'notebooks'), join(root, 'notebooks'), { recursive: true });
-  cpSync(built(), join(root, 'dist'), { recursive: true });
   offset = await freePortOffset();
 });
 

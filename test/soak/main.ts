@@ -28,7 +28,7 @@ process.once('SIGINT', () => over.abort());
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-soak-'));
 built();
-for (const entry of ['databricks.yml', 'jobs', 'notebooks', 'dist']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
 // Three brokers, and a second copy; a task is tried again soon.
 const bundle = join(root, 'databricks.yml');
 const local = { broker_count: 3, replication_factor: 3, min_insync_replicas: 2, partitions: 3 };

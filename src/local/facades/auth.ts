@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import { Hono } from 'hono';
 import type { MiddlewareHandler } from 'hono';
 import { sign, verify } from 'hono/jwt';
@@ -28,7 +29,12 @@ export type Auth = {
 
 const accessTokenSeconds = 3600;
 
-/** Personal access token and OAuth M2M for REST and Thrift alike. */
+/** The one federation policy that there is: identity tokens for the token endpoint, signed (HS256) with this key, are the service principal's. */
+export function federationKey(token: Secret): string {
+  return createHmac('sha256', token.reveal()).update('workload identity').digest('hex');
+}
+
+/** Personal access token, OAuth M2M and workload identity for REST and Thrift alike. */
 export function createAuth(options: AuthOptions): Auth {
   const key = options.token.reveal();
   const mint = (subject: string, seconds: number) => sign({ sub: subject, exp: Math.floor(Date.now() / 1000) + seconds }, key, 'HS256');
@@ -49,21 +55,27 @@ export function createAuth(options: AuthOptions): Auth {
   return { app: discovery(options, mint), guard, mint };
 }
 
-function discovery({ baseUrl, workspaceId, client }: AuthOptions, mint: Auth['mint']): Hono {
+function discovery({ baseUrl, workspaceId, client, token }: AuthOptions, mint: Auth['mint']): Hono {
   const app = new Hono();
   const issuer = `${baseUrl}/oidc`;
   app.get('/.well-known/databricks-config', (c) => c.json({ oidc_endpoint: issuer, workspace_id: workspaceId, account_id: 'local', cloud: 'AWS' }));
   app.get('/oidc/.well-known/oauth-authorization-server', (c) => c.json({ issuer, authorization_endpoint: `${issuer}/v1/authorize`, token_endpoint: `${issuer}/v1/token` }));
   app.post('/oidc/v1/token', async (c) => {
     const form = new URLSearchParams(await c.req.text());
+    const granted = async (to: string) => c.json({ access_token: await mint(to, accessTokenSeconds), token_type: 'Bearer', expires_in: accessTokenSeconds, scope: form.get('scope') ?? 'all-apis' }, 200, { 'cache-control': 'no-store' });
+    if (form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:token-exchange') {
+      const claims = await verify(form.get('subject_token') ?? '', federationKey(token), { alg: 'HS256', aud: `${issuer}/v1/token` }).catch(() => undefined);
+      const isWhole = form.get('subject_token_type') === 'urn:ietf:params:oauth:token-type:jwt' && typeof claims?.sub === 'string' && typeof claims.exp === 'number';
+      if (client && isWhole && (form.get('client_id') ?? client.id) === client.id) return granted(client.id);
+      return c.json({ error: 'invalid_request', error_description: 'no federation policy of the service principal fits the token' }, 400);
+    }
     const basic = basicOf(c.req.raw);
     const [id, secret] = basic ? [formDecoded(basic.username), formDecoded(basic.password)] : [form.get('client_id') ?? '', form.get('client_secret') ?? ''];
     // Both are compared whatever the first says: the answer's time must not tell which was wrong.
     const right = await Promise.all([timingSafeEqual(id, client?.id ?? ''), timingSafeEqual(secret, client?.secret.reveal() ?? '')]);
     if (!client || right.includes(false)) return c.json({ error: 'invalid_client', error_description: 'Client authentication failed' }, 401);
     if (form.get('grant_type') !== 'client_credentials') return c.json({ error: 'unsupported_grant_type' }, 400);
-    const answer = { access_token: await mint(id, accessTokenSeconds), token_type: 'Bearer', expires_in: accessTokenSeconds, scope: form.get('scope') ?? 'all-apis' };
-    return c.json(answer, 200, { 'cache-control': 'no-store' });
+    return granted(id);
   });
   return app;
 }

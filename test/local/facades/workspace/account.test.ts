@@ -1,6 +1,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { sign } from 'hono/jwt';
+import { Secret } from '../../../../src/errors.ts';
+import { federationKey } from '../../../../src/local/facades/auth.ts';
 import { openWorkspace, token } from './fixture.ts';
 
 const basic = (id: string, secret: string) => `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`;
@@ -36,6 +39,21 @@ describe('who may come in', () => {
     }
     for (const bad of [await ask({}), await ask({ client_id: 'robot', client_secret: 'no' }), await ask({ client_id: 'x', client_secret: 's:cret%' })]) expect(bad.status).toBe(401);
     expect((await ask({ client_id: 'robot', client_secret: 's:cret%', grant_type: 'password' })).status).toBe(400);
+  });
+
+  it('exchanges an identity token that its policy knows, and no other', async () => {
+    const { app, fetch } = await openWorkspace();
+    const claims = { sub: 'repo:a/b:ref:refs/heads/main', aud: 'https://localhost:8443/oidc/v1/token', exp: Math.floor(Date.now() / 1000) + 60 };
+    const key = federationKey(new Secret(token));
+    const ask = async (subject_token: string, form: Record<string, string> = {}) =>
+      app.request('/oidc/v1/token', { method: 'POST', body: new URLSearchParams({ grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', subject_token_type: 'urn:ietf:params:oauth:token-type:jwt', client_id: 'robot', scope: 'all-apis', subject_token, ...form }) });
+    const right = await sign(claims, key, 'HS256');
+    const { access_token: access } = (await (await ask(right)).json()) as any;
+    expect((await fetch('GET', '/api/2.0/preview/scim/v2/Me', { headers: { authorization: `Bearer ${access}` } })).status).toBe(200);
+    // An identity token is no access token.
+    expect((await fetch('GET', '/api/2.0/preview/scim/v2/Me', { headers: { authorization: `Bearer ${right}` } })).status).toBe(403);
+    for (const wrong of [await sign(claims, 'other', 'HS256'), await sign({ ...claims, aud: 'x' }, key, 'HS256'), await sign({ ...claims, exp: 1 }, key, 'HS256'), await sign({ sub: 'x', aud: claims.aud }, key, 'HS256'), '', 'a.b.c']) expect((await ask(wrong)).status).toBe(400);
+    for (const form of [{ client_id: 'x' }, { subject_token_type: 'x' }] as Record<string, string>[]) expect((await ask(right, form)).status).toBe(400);
   });
 });
 
