@@ -107,7 +107,6 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     // All three: the default of each binds to every interface.
     'spark.driver.bindAddress': '127.0.0.1',
     'spark.driver.host': '127.0.0.1',
-    'spark.plugins': 'org.apache.spark.sql.connect.SparkConnectPlugin',
     'spark.connect.grpc.binding.address': '127.0.0.1',
     'spark.connect.grpc.binding.port': options.port,
     'spark.connect.grpc.port.maxRetries': 0,
@@ -178,8 +177,7 @@ async function answers(door: SparkDoor, signal: AbortSignal): Promise<void> {
   try {
     await poll({ what: 'Spark Connect', deadlineMs: READY_DEADLINE_MS, intervalMs: 200, maxIntervalMs: 300, signal }, async () => {
       const code = await call('AnalyzePlan', sessionRequest(session, true));
-      // INTERNAL: the plugin listens before there is a session that others can be made of.
-      if (code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED || code === status.INTERNAL) return undefined;
+      if (code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED) return undefined;
       if (code !== status.OK) throw new Error(`Spark Connect on port ${door.port} answered ${status[code]} to its own token`);
       return true;
     });
