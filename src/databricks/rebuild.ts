@@ -41,11 +41,23 @@ export async function swapUnderWay(sql: Sql, tables: Tables): Promise<Swap | und
 
 /** Failure SWAP_UNDER_WAY while windows are swapped: table and index do not belong together then. */
 export async function checkNotSwapping(sql: Sql, tables: Tables, target: string): Promise<void> {
-  if ((await swapUnderWay(sql, tables)) === undefined) return;
-  throw new Failure({
+  if ((await swapUnderWay(sql, tables)) !== undefined) throw underWay(tables, target);
+}
+
+/** The length of the windows that are published, in minutes, and undefined where the table does not say; Failure SWAP_UNDER_WAY where it is just becoming another one. */
+export async function publishedMinutes(sql: Sql, tables: Tables, target: string): Promise<number | undefined> {
+  const found = await tableProperties(sql, tables.windows);
+  const [length, mark] = [found[LENGTH], found[REBUILD]];
+  // Until it is decided nothing is written.
+  if (mark !== undefined && (JSON.parse(mark) as Swap).decided) throw underWay(tables, target);
+  return length === undefined ? undefined : Number(length);
+}
+
+function underWay(tables: Tables, target: string): Failure {
+  return new Failure({
     code: 'SWAP_UNDER_WAY',
     kind: 'remote',
-    message: `${tables.windows} is being swapped for one that was computed anew: nothing is exported now`,
+    message: `${tables.windows} is being swapped for one that was computed anew: until then it and the index do not belong together`,
     hint: `Try again in a minute. If nobody is at it any more: \`streamgauge windows rebuild -t ${target}\` finishes it, with --rollback it is taken back.`,
   });
 }
