@@ -18,8 +18,8 @@ export async function observeTables(config: Config, signal?: AbortSignal): Promi
     if (!schemas.some((row) => Object.values(row).includes(config.pipeline.schema))) return { tables: [], windowMinutes: undefined };
     const listed = sql.rows(`SHOW TABLES IN \`${config.pipeline.catalog}\`.\`${config.pipeline.schema}\``);
     for await (const row of listed) there.add(String(row.tableName));
-    const { rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords } = names;
-    const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords, names.windows, names.lateRecords, names.shards, names.raw];
+    const { rebuiltWindows, rebuiltLateRecords, rebuiltJudged, replacedWindows, replacedLateRecords, replacedJudged } = names;
+    const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, rebuiltJudged, replacedWindows, replacedLateRecords, replacedJudged, names.windows, names.lateRecords, names.shards, names.raw];
     const tables = all.filter((name) => there.has(unqualified(name)));
     return { tables, windowMinutes: tables.includes(names.windows) ? await windowMinutesOf(sql, names.windows) : undefined };
   } finally {
