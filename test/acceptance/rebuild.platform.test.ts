@@ -171,9 +171,6 @@ describe('windows rebuild', () => {
       [[70, 'a', '05:00', true], [71, 'a', '05:00', false], [100, 'a', '12:00', false], [1000, 'a', '12:00', false]],
       [['-6', 'value_out_of_range'], ['1699', 'key_not_text']],
     ]);
-    const certificate = await project.json(['prove']);
-    expect(certificate).toMatchObject({ proved: true, differences: [], windows: { held: 1, waiting: 0 }, documents: { waiting: 0 } });
-    expect(certificate.partitions.reduce((sum: number, { replayed }: any) => sum + replayed, 0)).toBe(1);
   }, 900_000);
 
   it('a drill through another file system compares the windows with held records and replayed ones, too', async () => {
@@ -203,7 +200,9 @@ describe('windows rebuild', () => {
     expect(await project.json(['export', ...FIVE])).toMatchObject({ read: 0, written: 0 });
     // By the table's own length, whatever the configuration says.
     const proof = await project.cli(['prove', '--json']);
-    expect(JSON.parse(proof.stdout)).toMatchObject({ proved: true, windows: { windows: published, held: 0 }, documents: { documents: published, same: published } });
+    const certificate = JSON.parse(proof.stdout);
+    expect(certificate).toMatchObject({ proved: true, differences: [], windows: { windows: published, held: 0, waiting: 0 }, documents: { documents: published, same: published } });
+    expect(certificate.partitions.reduce((sum: number, { replayed }: any) => sum + replayed, 0)).toBe(1);
     expect(proof.stderr).toContain('streamgauge windows rebuild --window 10m -t local');
     const explained = await project.json(['explain', iso(NOON + 7 * MINUTE), '--key', 'a', '--recompute']);
     expect(explained).toMatchObject({ id: `${TOPIC}/a/${iso(NOON + 5 * MINUTE)}`, window: { count: 1 } });
