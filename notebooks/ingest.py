@@ -67,28 +67,25 @@ judged = events.judge(records, fields, int(setting("max_future_minutes")))
 columns = ["topic", "partition", "offset", "broker_timestamp", "record_key", "payload", "headers", "event_time", "key", "value", "error", "shard"]
 
 
-def take():
-    ingest = (
-        judged.select(*columns)
-        .writeStream.option("checkpointLocation", f"{checkpoints}/raw")
-        .queryName("ingest")
-        .trigger(availableNow=True)
-        .toTable(names.raw)
-    )
-    ingest.awaitTermination()
-    return ingest
+def start():
+    return judged.select(*columns).writeStream.option("checkpointLocation", f"{checkpoints}/raw").queryName("ingest").trigger(availableNow=True).toTable(names.raw)
 
 
+recovered = 0
+ingest = start()
 try:
-    ingest = take()
+    ingest.awaitTermination()
 except StreamingQueryException as error:
     # Spark 4.1 finishes and commits the micro-batch that a killed run had begun, and then fails when it reports on it (SPARK-55271).
-    # Started again it goes on behind that batch.
+    # Started again it goes on behind that batch, and does not count it; the table's history does.
     if '"scala.Option.get()" is null' not in str(error):
         raise
-    ingest = take()
-ingested = sum(progress.numInputRows for progress in ingest.recentProgress)
-print(f"ingest: {ingested} records into {names.raw}")
+    batch = spark.sql(f"DESCRIBE HISTORY {names.raw}").where("operation = 'STREAMING UPDATE'").orderBy("version", ascending=False).first()
+    recovered = int(batch.operationMetrics["numOutputRows"])
+    ingest = start()
+    ingest.awaitTermination()
+ingested = recovered + sum(progress.numInputRows for progress in ingest.recentProgress)
+print(f"ingest: {ingested} records into {names.raw}" + (f", {recovered} of them begun by a run that was killed" if recovered else ""))
 
 # COMMAND ----------
 

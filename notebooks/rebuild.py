@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # rebuild
-# MAGIC Computes `windows` anew from `raw` into `windows_rebuilt`, brings it up to date, and compares: parameter `action`.
+# MAGIC Judges every payload in `raw` again, computes `windows` anew into `windows_rebuilt`, brings it up to date, and compares: parameter `action`.
 # MAGIC It changes nothing that is published; `streamgauge windows rebuild` swaps.
 
 # COMMAND ----------
@@ -12,7 +12,7 @@ import uuid
 from pyspark import cloudpickle
 
 import pipeline
-from pipeline import compared, rebuild, tables, windows
+from pipeline import compared, judged, rebuild, tables, windows
 
 # Batch functions run in Spark's own Python worker, which does not see this folder: the module travels by value.
 cloudpickle.register_pickle_by_value(pipeline)
@@ -25,6 +25,10 @@ for name, default in {
     "window_minutes": "10",
     "allowed_lateness_minutes": "10",
     "late_policy": "amend",
+    "timestamp_field": "timestamp",
+    "value_field": "流量",
+    "key_field": "key",
+    "max_future_minutes": "1440",
     "first_micros": "",
     "last_micros": "",
 }.items():
@@ -43,6 +47,7 @@ spark.conf.set("spark.sql.session.timeZone", "UTC")
 names = tables.names(setting("catalog"), setting("schema"))
 part = rebuild.Part(micros("first_micros"), micros("last_micros"))
 rules = windows.Rules(int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"))
+rule = judged.Rule({field: setting(f"{field}_field") for field in ("timestamp", "value", "key")}, int(setting("max_future_minutes")))
 
 # COMMAND ----------
 
@@ -56,7 +61,7 @@ def brought_up_to_date() -> None:
 
 action = setting("action")
 if action == "build":
-    rebuild.build(spark, names, rules, part)
+    rebuild.build(spark, names, rules, rule, part)
 elif action == "restore":
     rebuild.restore(spark, names)
     brought_up_to_date()
@@ -64,4 +69,4 @@ elif action == "catch_up":
     brought_up_to_date()
 else:
     raise ValueError(f"there is no action {action!r}: build, restore, catch_up")
-dbutils.notebook.exit(json.dumps(compared.compare(spark, names, tables.beside(names, "rebuilt"), part)))
+dbutils.notebook.exit(json.dumps({**compared.compare(spark, names, tables.beside(names, "rebuilt"), part), "judged": judged.found(spark, names)}))

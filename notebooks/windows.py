@@ -53,7 +53,7 @@ def amend(batch, batch_id):
 
 ends = windows.published(spark, names)
 amending = (
-    windows.late_rows(spark, names, ends)
+    windows.late_rows(spark.readStream.option("skipChangeCommits", "true").table(names.raw), ends)
     .writeStream.foreachBatch(amend)
     .option("checkpointLocation", f"{setting('checkpoint_root').rstrip('/')}/windows")
     .queryName("windows")

@@ -6,27 +6,34 @@ import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
 import { install } from '../src/local/runtime/install.ts';
-import { freePortOffset } from './local/ports.ts';
+import { freePort, freePortOffset } from './local/ports.ts';
+import { s3Settings } from './witness/s3.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** What `.streamgauge/local.env` holds. */
     environment: Record<string, string>;
-    platform: { stateDir: string; runtime: Runtime };
+    /** `hadoopDir`: with an S3 that listens once somebody starts it; undefined where its client cannot be had. */
+    platform: { stateDir: string; runtime: Runtime; hadoopDir: string | undefined };
   }
 }
 
 /**
  * Starts the platform once for all files of the project `platform`, on ports of its own, and stops it at the end.
  * STREAMGAUGE_TEST_STATE names a folder to use and to keep, for its logs. STREAMGAUGE_TEST_ENVIRONMENT names the
- * `.streamgauge` folder of a platform that runs already: the tests use that one, and leave it alone.
+ * `.streamgauge` folder of a platform that runs already: the tests use that one, and leave it alone;
+ * STREAMGAUGE_HADOOP_DIR then names what `s3Settings` made for it, if it was started with that.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const running = process.env.STREAMGAUGE_TEST_ENVIRONMENT;
   if (running !== undefined) return useRunning(project, running);
   const kept = process.env.STREAMGAUGE_TEST_STATE;
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
+  // Spark must know where it is when it starts.
+  const runtime = await install({ cache: process.env.STREAMGAUGE_CACHE, progress: ({ what }) => say(what) });
+  const hadoopDir = await s3Settings(runtime, await freePort());
   const platform = await start({
+    hadoopDir,
     stateDir: join(folder, 'local'),
     environmentFile: join(folder, 'local.env'),
     cache: process.env.STREAMGAUGE_CACHE,
@@ -34,18 +41,19 @@ export default async function setup(project: TestProject): Promise<() => Promise
     progress: { update: say, note: say },
   });
   project.provide('environment', platform.environment);
-  project.provide('platform', { stateDir: join(folder, 'local'), runtime: platform.runtime });
+  project.provide('platform', { stateDir: join(folder, 'local'), runtime, hadoopDir });
   void platform.failed.then((failure) => say(`${failure.message}`));
   return async () => {
     await platform.stop();
     if (kept === undefined) await rm(folder, { recursive: true, force: true });
+    if (hadoopDir !== undefined) await rm(hadoopDir, { recursive: true, force: true });
   };
 }
 
 async function useRunning(project: TestProject, folder: string): Promise<() => Promise<void>> {
   const environment = parseEnv(await readFile(join(folder, 'local.env'), 'utf8')) as Record<string, string>;
   project.provide('environment', environment);
-  project.provide('platform', { stateDir: join(folder, 'local'), runtime: await install({ cache: process.env.STREAMGAUGE_CACHE, progress: () => undefined }) });
+  project.provide('platform', { stateDir: join(folder, 'local'), runtime: await install({ cache: process.env.STREAMGAUGE_CACHE, progress: () => undefined }), hadoopDir: process.env.STREAMGAUGE_HADOOP_DIR });
   return async () => undefined;
 }
 

@@ -14,6 +14,7 @@
     reading     files that may not be there yet
     files       windows as Parquet on any filesystem
     rebuild     windows computed anew beside those that are published
+    judged      which records the rule judges in another way now
     compared    what is published beside what was computed anew
     windows     which windows closed, what they hold, and how they are published
 """

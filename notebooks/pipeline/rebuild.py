@@ -1,6 +1,6 @@
 """`windows` computed anew from `raw`, beside the table that is published: in `windows_rebuilt`, with `late_records_rebuilt`.
 
-The same code computes them as the task `windows`. What comes out is compared with what is published, and brought up to date as often as
+The same code computes them as the task `windows`, from what the rule makes of each payload now (see judged.py). What comes out is compared with what is published, and brought up to date as often as
 it takes; then the controller swaps it in (src/windows), and keeps what was there as `windows_replaced`, from which `restore` goes back.
 
 A window that comes out as it is published keeps its revision and its sequence. Any other gets the next revision, and a sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
-from pipeline import windows
+from pipeline import judged, windows
 from pipeline.tables import LENGTH, Tables, beside, create_derived, properties
 from pipeline.windows import Bound, Rules, literal
 
@@ -19,6 +19,11 @@ from pipeline.windows import Bound, Rules, literal
 _RAW = "streamgauge.raw_version"
 _WINDOWS = "streamgauge.windows_version"
 _ABOVE = "streamgauge.sequence_above"
+# Of a table that was built, not brought back: its ledger is that of the published table, entry by entry.
+_BUILT = "streamgauge.built"
+
+# Nothing of `raw` was offered to the table yet.
+_NOTHING = -1
 
 # So many changes can the published table see while another one is built.
 _ROOM = 1_000_000_000
@@ -45,27 +50,35 @@ def length_of(spark: SparkSession, tables: Tables, default: int) -> int:
     return int(properties(spark, tables.windows).get(LENGTH, default))
 
 
-def build(spark: SparkSession, tables: Tables, rules: Rules, part: Part) -> Tables:
+def build(spark: SparkSession, tables: Tables, rules: Rules, rule: judged.Rule, part: Part) -> Tables:
     """Computes every closed window of the part from `raw` under these rules; the others stay as they are published. Returns where it stands.
 
-    What an earlier `late_policy` held back is taken in where the policy is `amend` now.
+    Every payload is judged again by `rule`; of a part those of its windows, and the bad ones. What an earlier `late_policy` held back is taken in where the policy is `amend` now.
     """
     length = length_of(spark, tables, rules.window_minutes)
     if length != rules.window_minutes and part != Part():
         raise ValueError(f"{tables.windows} holds windows of {length} minutes: another length is computed for all of them, not for a part")
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     rules = replace(rules, sequence_above=_newest(spark, tables) + _ROOM)
-    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items() if bound.closed is not None}
+    # Before the windows of the other parts are copied.
+    waiting = None if part == Part() else _not_taken_in(spark, tables)
+    judged.find(spark, tables, rule, f"error IS NOT NULL OR ({part.holds(rules.start('event_time'))})", lambda moment: f"({part.holds(rules.start(moment))})")
+    judged_now = judged.over(spark, tables)
+    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, judged_now, rules, windows.published(spark, tables)).items() if bound.closed is not None}
     takes_in = f"({part.holds(rules.start('event_time'))})" if rules.late_policy == "amend" else "false"
-    spark.sql(f"CREATE OR REPLACE TEMP VIEW still_held AS SELECT * FROM {tables.late_records} WHERE revision IS NULL AND NOT {takes_in}")
+    _late(spark, tables)
+    spark.sql(f"CREATE OR REPLACE TEMP VIEW still_held AS SELECT * FROM late WHERE revision IS NULL AND NOT {takes_in}")
     create_derived(spark, rebuilt, rules.window_minutes)
     # Without a record there is nothing to compute, and the tables stay empty.
-    computed = windows.closed_windows(replace(tables, late_records="still_held"), rules, bounds, part.first, part.last) if bounds else None
+    computed = windows.closed_windows(replace(judged_now, late_records="still_held"), rules, bounds, part.first, part.last) if bounds else None
     if computed is not None:
         _fill(spark, tables, rebuilt, rules, f"SELECT {_COMPUTED}, CAST(1 AS BIGINT) AS revision FROM ({computed})", part)
-    revision = "l.revision" if length == rules.window_minutes else "CAST(NULL AS BIGINT)"
-    _fill_ledger(spark, rebuilt, rules, f"SELECT *, revision IS NULL AND NOT {takes_in} AS held, {revision} AS taken FROM {tables.late_records} l")
+    revision = "CASE WHEN NOT is_other THEN revision END" if length == rules.window_minutes else "CAST(NULL AS BIGINT)"
+    _fill_ledger(spark, rebuilt, rules, f"SELECT *, revision IS NULL AND NOT {takes_in} AS held, {revision} AS taken FROM late")
+    if waiting is not None:
+        _offer(spark, replace(rebuilt, raw=judged_now.raw), rules, waiting)
     _note(spark, rebuilt, base, rules)
+    spark.sql(f"ALTER TABLE {rebuilt.windows} SET TBLPROPERTIES ('{_BUILT}' = 'true')")
     return rebuilt
 
 
@@ -76,11 +89,12 @@ def restore(spark: SparkSession, tables: Tables) -> tuple[Tables, int]:
         raise ValueError(f"there is no {replaced.windows}: nothing was rebuilt that could be rolled back")
     found = properties(spark, replaced.windows)
     rules = Rules(int(found[LENGTH]), 0, "", sequence_above=_newest(spark, tables) + _ROOM)
+    judged.restore(spark, tables)
     create_derived(spark, rebuilt, rules.window_minutes)
     _fill(spark, tables, rebuilt, rules, f"SELECT {_COMPUTED}, revision FROM {replaced.windows}", Part())
     spark.sql(f"INSERT INTO {rebuilt.late_records} ({_LEDGER}) SELECT {_LEDGER} FROM {replaced.late_records}")
-    # What came since the swap was published in other windows: all of it is offered again.
-    _note(spark, rebuilt, (int(found[_RAW]), -1), rules)
+    # What came since was published in other windows, and perhaps something came before that these had not taken in: all there is is offered again.
+    _note(spark, rebuilt, (_NOTHING, -1), rules)
     return rebuilt, rules.window_minutes
 
 
@@ -89,22 +103,50 @@ def catch_up(spark: SparkSession, tables: Tables, rules: Rules, checkpoint: str)
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     found = properties(spark, rebuilt.windows)
     rules = replace(rules, window_minutes=int(found[LENGTH]), sequence_above=int(found[_ABOVE]))
-    ends = windows.published(spark, rebuilt)
+    closed = {topic: bound.closed for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items()}
+    rebuilt = replace(rebuilt, raw=judged.over(spark, tables).raw)
 
     def amend(batch, batch_id):
         windows.amend(batch, rebuilt, rules)
 
     since = int(found[_RAW])
-    if base[0] > since:
-        (windows.late_rows(spark, rebuilt, ends, startingVersion=since + 1)
+    if base[0] > since > _NOTHING:
+        rows = spark.readStream.option("skipChangeCommits", "true").option("startingVersion", since + 1).table(tables.raw)
+        (windows.late_rows(rows, windows.published(spark, rebuilt))
          .writeStream.foreachBatch(amend).option("checkpointLocation", checkpoint).queryName("rebuild").trigger(availableNow=True).start().awaitTermination())
-    bounds = windows.bounds_of(spark, rebuilt, rules, ends)
-    # What production has closed by its clock is closed here, too.
-    for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items():
-        if topic in bounds:
-            bounds[topic] = replace(bounds[topic], closed=windows.latest(bounds[topic].closed, bound.closed))
-    windows.publish(spark, rebuilt, rules, bounds)
+    _offer(spark, rebuilt, rules, "true" if since == _NOTHING else None, closed)
+    if _BUILT in found:
+        _take_in_ledger(spark, tables, rebuilt, rules)
     _note(spark, rebuilt, base, rules)
+
+
+def _offer(spark: SparkSession, rebuilt: Tables, rules: Rules, rows: str | None, closed: dict[str, int] | None = None) -> None:
+    """Publishes in the built table what closes, and what those rows of `raw` change (SQL). `closed`, by topic: up to where windows are known to be closed besides."""
+    ends = windows.published(spark, rebuilt)
+    if rows is not None:
+        windows.amend(windows.late_rows(spark.sql(f"SELECT * FROM {rebuilt.raw} WHERE {rows}"), ends), rebuilt, rules)
+    bounds = windows.bounds_of(spark, rebuilt, rules, ends)
+    windows.publish(spark, rebuilt, rules, {topic: replace(bound, closed=windows.latest(bound.closed, (closed or {}).get(topic))) for topic, bound in bounds.items()})
+
+
+def _not_taken_in(spark: SparkSession, tables: Tables) -> str:
+    """SQL for the rows of `raw` among which are all that the job has not published or held yet: it takes each partition in the order of its offsets."""
+    seen = spark.sql(f"""SELECT topic, partition, max(offset) AS last FROM (
+        SELECT topic, explode(last_offsets) AS (partition, offset) FROM {tables.windows} UNION ALL SELECT topic, partition, offset FROM {tables.late_records}
+    ) GROUP BY topic, partition""").collect()
+    return " AND ".join(f"NOT (topic = '{row.topic}' AND partition = {row.partition} AND offset <= {row.last})" for row in seen) or "true"
+
+
+def _take_in_ledger(spark: SparkSession, tables: Tables, rebuilt: Tables, rules: Rules) -> None:
+    """What the job wrote into its ledger meanwhile of records that were in `raw` before: the build has counted them. Held ones it must not."""
+    _late(spark, tables)
+    spark.sql(f"CREATE OR REPLACE TEMP VIEW entered AS SELECT * FROM late ANTI JOIN {rebuilt.late_records} USING (topic, partition, offset)")
+    any_held = not spark.sql("SELECT 1 FROM entered WHERE revision IS NULL LIMIT 1").isEmpty()
+    _fill_ledger(spark, rebuilt, rules, "SELECT *, revision IS NULL AS held, CAST(NULL AS BIGINT) AS taken FROM entered")
+    if any_held:
+        # Those that held none but what they hold out come out as they are, and are not written again.
+        spark.sql(f"CREATE OR REPLACE TEMP VIEW changed_windows AS SELECT DISTINCT topic, key, window_start FROM {rebuilt.late_records} WHERE revision IS NULL")
+        windows.publish_changed(spark, rebuilt, rules, windows.bounds_of(spark, rebuilt, rules, windows.published(spark, rebuilt)))
 
 
 def _fill(spark: SparkSession, tables: Tables, rebuilt: Tables, rules: Rules, candidates: str, part: Part) -> None:
@@ -121,6 +163,18 @@ def _fill(spark: SparkSession, tables: Tables, rebuilt: Tables, rules: Rules, ca
           FROM ({candidates}) c LEFT JOIN {tables.windows} p ON p.topic = c.topic AND p.key = c.key AND p.window_start = c.window_start
         ) {others}
     """)
+
+
+def _late(spark: SparkSession, tables: Tables) -> None:
+    """View `late`: the ledger of late records as they are judged now (`is_other` where that is not as they were), without those that are bad ones now."""
+    verdicts = judged.corrections(spark, tables)
+    if verdicts is None:
+        spark.sql(f"CREATE OR REPLACE TEMP VIEW late AS SELECT *, false AS is_other FROM {tables.late_records}")
+        return
+    of_now = ", ".join(f"CASE WHEN c.topic IS NULL THEN l.{name} ELSE c.{name} END AS {name}" for name in ("key", "event_time", "value"))
+    spark.sql(f"""CREATE OR REPLACE TEMP VIEW late AS
+        SELECT l.topic, l.partition, l.offset, {of_now}, l.broker_timestamp, l.revision, c.topic IS NOT NULL AS is_other
+        FROM {tables.late_records} l LEFT JOIN {verdicts} c ON c.topic = l.topic AND c.partition = l.partition AND c.offset = l.offset WHERE c.error IS NULL""")
 
 
 def _fill_ledger(spark: SparkSession, rebuilt: Tables, rules: Rules, late: str) -> None:

@@ -78,18 +78,15 @@ def published(spark: SparkSession, tables: Tables) -> dict[str, int | None]:
     return {row.topic: row.published for row in found.collect()}
 
 
-def late_rows(spark: SparkSession, tables: Tables, ends: dict[str, int | None], **options: object) -> DataFrame:
-    """The stream of the rows of `raw` that come before `ends`, what is published now: only they can change a window.
+def late_rows(rows: DataFrame, ends: dict[str, int | None]) -> DataFrame:
+    """Of these rows of `raw` those that come before `ends`, what is published now: only they can change a window.
 
-    All others are computed when their windows are published. The filter is part of the stream's own plan: there Parquet
+    All others are computed when their windows are published. Of a stream the filter is part of its own plan: there Parquet
     skips what it excludes, which is nearly everything; a micro-batch that has come as far as a batch function is read whole.
     """
     newest = latest(*ends.values())
-    return (
-        spark.readStream.options(**options, skipChangeCommits="true")
-        .table(tables.raw)
-        .where("false" if newest is None else f"error IS NULL AND event_time < {literal(newest)}")
-        .select("topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value")
+    return rows.where("false" if newest is None else f"error IS NULL AND event_time < {literal(newest)}").select(
+        "topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value"
     )
 
 
@@ -99,7 +96,7 @@ def amend(batch: DataFrame, tables: Tables, rules: Rules) -> None:
         return
     bounds = bounds_of(batch.sparkSession, tables, rules, published(batch.sparkSession, tables))
     if _find_changed(batch, tables, rules, bounds):
-        _publish_changed(batch.sparkSession, tables, rules, bounds)
+        publish_changed(batch.sparkSession, tables, rules, bounds)
 
 
 def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None]) -> dict[str, Bound]:
@@ -157,8 +154,8 @@ def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[s
     return not spark.table("changed_windows").isEmpty()
 
 
-def _publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
-    """Computes the changed windows again; one that differs becomes its next revision, with the next `sequence`."""
+def publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
+    """Computes those in the view `changed_windows` again; one that differs becomes its next revision, with the next `sequence`."""
     spread = spark.sql(f"SELECT unix_micros(min(window_start)) AS first, unix_micros(max({rules.end('window_start')})) AS last FROM changed_windows").first()
     rows = f"{_good_rows(tables, rules, f'event_time >= {literal(spread.first)} AND event_time < {literal(spread.last)}')} SEMI JOIN changed_windows USING (topic, key, window_start)"
     spark.sql(f"""

@@ -9,6 +9,7 @@ import { documentById } from '../elasticsearch/read.ts';
 import type { WindowRow } from '../elasticsearch/document.ts';
 import { EXIT, Failure } from '../errors.ts';
 import { expectedDocument } from '../proof/documents.ts';
+import { windowMinutes } from '../proof/length.ts';
 import { compareStatistics, recompute, type Comparison } from '../proof/recompute.ts';
 import { parseTimestamp } from '../traffic/event.ts';
 import { windowStart } from '../traffic/window.ts';
@@ -43,7 +44,7 @@ export const explain: Command<Options, Result> = {
   },
   async run(context, options) {
     const { config, progress, signal } = context;
-    const window = windowOf(config, options);
+    const inConfiguration = windowOf(config, options, config.pipeline.window_minutes);
     progress.stage('connect');
     const elasticsearch = await openElasticsearch(config, signal);
     const sql = await openSql(config, signal).catch(async (error: unknown) => {
@@ -52,8 +53,11 @@ export const explain: Command<Options, Result> = {
     });
     try {
       const tables = tableNames(config.pipeline);
-      const { shard_size: shardSize, window_minutes: windowMinutes, topics, index } = config.pipeline;
-      const proof: Proof = { sql, tables, versions: await currentVersions(sql, tables), shardSize, windowMinutes, topics };
+      const { shard_size: shardSize, window_minutes: configured, topics, index } = config.pipeline;
+      const versions = await currentVersions(sql, tables);
+      const minutes = await windowMinutes(sql, tables, { target: config.target, configured }, progress.warn);
+      const proof: Proof = { sql, tables, versions, shardSize, windowMinutes: minutes, topics };
+      const window = minutes === configured ? inConfiguration : windowOf(config, options, minutes);
       progress.stage('the window');
       const row = (await windowRow(proof, window)) as WindowRow | undefined;
       if (row === undefined) throw notPublished(window, config);
@@ -81,12 +85,12 @@ export const explain: Command<Options, Result> = {
 };
 
 /** A moment with `--topic` and `--key`, or a document's id: topic/key/start. */
-function windowOf({ pipeline }: Context['config'], { window, topic, key }: Options): WindowName {
+function windowOf({ pipeline }: Context['config'], { window, topic, key }: Options, minutes: number): WindowName {
   const parts = /^([A-Za-z0-9._-]+)\/(.*)\/([^/]+)$/s.exec(window);
   const time = parts?.[3] ?? window;
   const micros = parseTimestamp(time);
   if (micros === undefined || micros < 0n) throw new Failure({ code: 'USAGE', kind: 'usage', message: `${JSON.stringify(time)} is no time`, hint: 'Give a moment in the window (2026-01-05T01:20:00Z), or topic/key/start as its document is called.' });
-  return { topic: parts?.[1] ?? topic ?? (pipeline.topics[0] as string), key: parts?.[2] ?? key ?? '', start: windowStart(micros, pipeline.window_minutes) };
+  return { topic: parts?.[1] ?? topic ?? (pipeline.topics[0] as string), key: parts?.[2] ?? key ?? '', start: windowStart(micros, minutes) };
 }
 
 function notPublished({ topic, key, start }: WindowName, { target, pipeline }: Config): Failure {

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import type { Command, Context } from '../command.ts';
 import { Failure } from '../errors.ts';
 import type { Place, Platform, PlatformOptions } from '../local/platform.ts';
@@ -37,7 +38,9 @@ export const local: Command<Options, Result> = {
 async function optionsOf(context: Context, place: Place): Promise<PlatformOptions> {
   const { portOptionsFrom } = await import('../local/ports.ts');
   const { platformVariables } = context.config;
-  return { ...place, cache: platformVariables.STREAMGAUGE_CACHE, ports: portOptionsFrom(platformVariables), progress: context.progress, signal: context.signal };
+  const { STREAMGAUGE_CACHE: cache, STREAMGAUGE_HADOOP_DIR: hadoop } = platformVariables;
+  const hadoopDir = hadoop === undefined ? undefined : resolve(context.config.root, hadoop);
+  return { ...place, cache, hadoopDir, ports: portOptionsFrom(platformVariables), progress: context.progress, signal: context.signal };
 }
 
 async function resetPlace(place: Place): Promise<Result> {

@@ -14,6 +14,7 @@ import { proveBackup } from '../proof/backup.ts';
 import { certify, type Certificate, type Found } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
+import { windowMinutes } from '../proof/length.ts';
 import { openDigests, openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
 import { periodOf } from '../proof/period.ts';
 import { proveWindows } from '../proof/windows.ts';
@@ -36,7 +37,7 @@ export const prove: Command<Options, Certificate> = {
     out: { type: 'string', requiresArg: true, describe: 'Write the certificate (JSON) to this file' },
   },
   async run(context, options) {
-    const certificate = await proveAll(context, periodOf(context.config.pipeline.window_minutes, options, 'prove'));
+    const certificate = await proveAll(context, (minutes) => periodOf(minutes, options, 'prove'));
     if (options.out !== undefined) await writeCertificate(options.out, certificate);
     return certificate;
   },
@@ -44,14 +45,16 @@ export const prove: Command<Options, Certificate> = {
   exitCode: ({ proved }) => (proved ? EXIT.ok : EXIT.checkFailed),
 };
 
-async function proveAll(context: Context, period: Period): Promise<Certificate> {
+async function proveAll(context: Context, periodIn: (minutes: number) => Period): Promise<Certificate> {
   const { config, progress, signal } = context;
+  // What is no time is refused before anything is asked.
+  const wanted = periodIn(config.pipeline.window_minutes);
   const startedAt = performance.now();
   const found: Found = { records: none(), shards: none(), backup: none(), windows: none(), documents: none() };
   progress.stage('connect');
   const opened: { sql?: Sql; reader?: Reader } = {};
   const over = new AbortController();
-  const verifying = isWhole(period) ? verified(context, over.signal) : undefined;
+  const verifying = isWhole(wanted) ? verified(context, over.signal) : undefined;
   const elasticsearch = await openElasticsearch(config, signal);
   try {
     const { pipeline } = config;
@@ -63,14 +66,16 @@ async function proveAll(context: Context, period: Period): Promise<Certificate> 
       }),
       openSql(config, signal).then(async (sql) => {
         opened.sql = sql;
-        return currentVersions(sql, tables);
+        const length = { target: config.target, configured: pipeline.window_minutes };
+        return { versions: await currentVersions(sql, tables), minutes: await windowMinutes(sql, tables, length, progress.warn) };
       }),
     ] as const;
     // Both, before anything is closed: what opens late would stay open.
     await Promise.allSettled(connecting);
-    const [access, versions] = await Promise.all(connecting);
+    const [access, { versions, minutes }] = await Promise.all(connecting);
+    const period = periodIn(minutes);
     const { sql, reader } = opened as Required<typeof opened>;
-    const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: pipeline.window_minutes, topics: pipeline.topics };
+    const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: minutes, topics: pipeline.topics };
     // After the tables' versions: what they hold, the broker had by then.
     const offsets = await topicOffsets(access, pipeline.topics);
     const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };

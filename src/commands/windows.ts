@@ -37,7 +37,7 @@ export const windows: Command<Options, Rebuilt> = {
     return rebuildWindows(context, { minutes, ...period, rollback, dryRun, forceLock, deadlineMs: timeout * 1000, canAgree: () => yes || mustHaveTerminal(context, QUESTION, 'windows rebuild'), agree: (compared) => agree(context, compared, yes) });
   },
   render,
-  exitCode: ({ dryRun, compared }) => (dryRun && compared !== null && differing(compared) > 0 ? EXIT.checkFailed : EXIT.ok),
+  exitCode: ({ dryRun, compared }) => (dryRun && compared !== null && differing(compared) + compared.judged.records > 0 ? EXIT.checkFailed : EXIT.ok),
 };
 
 /** `5m`, `1h`, `1d` or plain minutes; a usage Failure for what is no length of a window. */
@@ -59,6 +59,15 @@ function differing({ compared }: Compared): number {
   return compared.different + compared.new + compared.gone;
 }
 
+function judgedLines({ judged: { records, outside, replayed, verdicts } }: Compared): string[] {
+  const changes = verdicts.map(({ was, is, records: count }) => `${was === is ? 'good, with another time, key or value' : `${was ?? 'good'} -> ${is ?? 'good'}`} ${count}`).join(', ');
+  return [
+    ...(records > 0 ? [`judged in another way now: ${records} records (${changes})`] : []),
+    ...(outside > 0 ? [`${outside} more belong to windows outside of this part as well, or only there: they stay as they are until a rebuild without --from and --to`] : []),
+    ...(replayed > 0 ? [`${replayed} in quarantine would be good now, but were replayed: they stay there, and their replays count`] : []),
+  ];
+}
+
 function linesOf(compared: Compared): string[] {
   const { equal, different, new: added, gone } = compared.compared;
   const unit = compared.minutes.compared === compared.minutes.rebuilt ? 'windows' : `stretches of ${compared.minutes.compared} minutes`;
@@ -68,6 +77,7 @@ function linesOf(compared: Compared): string[] {
     `published: ${side(compared.published, compared.minutes.published)}`,
     `computed anew: ${side(compared.rebuilt, compared.minutes.rebuilt)}`,
     `${unit}: ${equal} equal, ${different} different${fields === '' ? '' : ` (${fields})`}, ${added} new, ${gone} gone`,
+    ...judgedLines(compared),
   ];
 }
 

@@ -35,8 +35,8 @@ async function listTables(sql: Sql, { pipeline }: Config): Promise<string[]> {
     throw error;
   });
   const there = new Set(listed.map((row) => String(row.tableName)));
-  const { rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords } = names;
-  const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, replacedWindows, replacedLateRecords, names.windows, names.lateRecords, names.shards, names.raw];
+  const { rebuiltWindows, rebuiltLateRecords, rebuiltJudged, replacedWindows, replacedLateRecords, replacedJudged } = names;
+  const all = [names.quarantine, names.replays, rebuiltWindows, rebuiltLateRecords, rebuiltJudged, replacedWindows, replacedLateRecords, replacedJudged, names.windows, names.lateRecords, names.shards, names.raw];
   return all.filter((name) => there.has(unqualified(name)));
 }
 

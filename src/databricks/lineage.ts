@@ -44,7 +44,7 @@ export async function lateRows(proof: Proof, window: WindowName): Promise<Row[]>
 export function shardPayloads(proof: Proof, topic: string, shards: readonly { partition: number; shard: bigint }[]): AsyncGenerator<Row, void, void> {
   const size = BigInt(proof.shardSize);
   const ranges = shards.map(({ partition, shard }) => `(partition = ${partition} AND offset >= ${shard * size} AND offset < ${(shard + 1n) * size})`);
-  return proof.sql.rows(`SELECT partition, offset, unix_millis(broker_timestamp) AS arrived, payload FROM ${at(proof, 'raw')} WHERE topic = :topic AND (${ranges.join(' OR ')})`, { topic });
+  return proof.sql.rows(`SELECT partition, offset, unix_millis(broker_timestamp) AS arrived, payload, error FROM ${at(proof, 'raw')} WHERE topic = :topic AND (${ranges.join(' OR ')})`, { topic });
 }
 
 /**

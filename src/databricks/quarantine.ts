@@ -69,6 +69,13 @@ export async function forgetReplay(sql: Sql, { replays }: Tables, position: Posi
   await Array.fromAsync(sql.rows(`DELETE FROM ${replays} AS t WHERE ${SAME} AND t.replay_offset IS NULL`, position));
 }
 
+/** Was this record sent again, corrected? It stays in quarantine then, whatever a later rule says of it. */
+export async function isReplayed(sql: Sql, { replays }: Tables, position: Position): Promise<boolean> {
+  const at = replays.lastIndexOf('.');
+  const there = await Array.fromAsync(sql.rows(`SHOW TABLES IN ${replays.slice(0, at)} LIKE '${replays.slice(at + 1).replaceAll('`', '')}'`));
+  return there.length > 0 && (await Array.fromAsync(sql.rows(`SELECT 1 FROM ${replays} AS t WHERE ${SAME}`, position))).length > 0;
+}
+
 /** Where a corrected record of this position has come into `raw`, by its header; undefined where none has. */
 export async function replayInRaw(sql: Sql, { raw }: Tables, { topic, partition, offset }: Position): Promise<{ partition: number; offset: bigint } | undefined> {
   const [row] = await Array.fromAsync(

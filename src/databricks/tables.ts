@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 
 /** Quoted, fully qualified names of the pipeline's tables: `catalog`.`schema`.`table`. */
-export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine' | 'replays' | 'rebuiltWindows' | 'rebuiltLateRecords' | 'replacedWindows' | 'replacedLateRecords', string>>;
+export type Tables = Readonly<Record<'raw' | 'shards' | 'windows' | 'lateRecords' | 'quarantine' | 'replays' | 'rebuiltWindows' | 'rebuiltLateRecords' | 'replacedWindows' | 'replacedLateRecords' | 'rebuiltJudged' | 'replacedJudged', string>>;
 
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
 
@@ -22,6 +22,8 @@ export function tableNames({ catalog, schema }: Pick<Config['pipeline'], 'catalo
     raw: named('raw'), shards: named('shards'), windows: named('windows'), lateRecords: named('late_records'), quarantine: named('quarantine'), replays: named('replays'),
     // What `windows rebuild` computes, and what it has replaced (notebooks/pipeline/tables.py names them, too).
     rebuiltWindows: named('windows_rebuilt'), rebuiltLateRecords: named('late_records_rebuilt'), replacedWindows: named('windows_replaced'), replacedLateRecords: named('late_records_replaced'),
+    // Verdicts on records that are others than those in `raw` (notebooks/pipeline/judged.py).
+    rebuiltJudged: named('judged_rebuilt'), replacedJudged: named('judged_replaced'),
   };
 }
 

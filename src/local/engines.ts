@@ -27,6 +27,8 @@ export type EnginesOptions = {
   runtime: Runtime;
   authority: Authority & { bundleFile: string };
   credentials: Credentials;
+  /** See PlatformOptions. */
+  hadoopDir?: string;
   progress: StartProgress;
   log: Log;
   signal?: AbortSignal;
@@ -89,7 +91,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
     spark: door,
     releaseSession: (id) => spark.openSession(id).release(),
     python: runtime.python,
-    environment: trustOf(options),
+    environment: { ...trustOf(options), ...(options.hadoopDir === undefined ? {} : { STREAMGAUGE_HADOOP_DIR: options.hadoopDir }) },
     warehouse: { id: WAREHOUSE_ID, httpPath: HTTP_PATH },
     log,
     volumesDir: volumesOf(options.stateDir),

@@ -28,6 +28,8 @@ export type PlatformOptions = Place & {
   /** Where engines are installed; `~/.cache/streamgauge` unless given. */
   cache?: string;
   ports?: PortOptions;
+  /** A folder with settings of Hadoop's (core-site.xml) and jars, for filesystems that Spark has no client of: it stands at the end of Spark's class path. */
+  hadoopDir?: string;
   progress: StartProgress;
   /** Gives the start up; a platform that is up is ended by `stop`. */
   signal?: AbortSignal;

@@ -1,4 +1,5 @@
 import { lateRows, shardPayloads, type WindowName } from '../databricks/lineage.ts';
+import { isReplayed } from '../databricks/quarantine.ts';
 import type { Proof } from '../databricks/proof.ts';
 import type { WindowRow } from '../elasticsearch/document.ts';
 import type { KeptDocument } from '../elasticsearch/read.ts';
@@ -17,6 +18,8 @@ export async function recompute(proof: Proof, window: WindowName, shards: readon
     const payload = row.payload === null ? null : Buffer.from(String(row.payload), 'base64');
     const verdict = judge(payload, { fields, arrivedAtMillis: Number(row.arrived), maxFutureMinutes });
     if ('error' in verdict || verdict.key !== window.key || windowStart(verdict.eventTimeMicros, proof.windowMinutes) !== window.start) continue;
+    const position = { topic: window.topic, partition: Number(row.partition), offset: row.offset as bigint };
+    if (row.error !== null && (await isReplayed(proof.sql, proof.tables, position))) continue;
     // What came after the window was published counts from its next revision on.
     const last = published.last_offsets[String(row.partition)];
     const isCovered = last !== undefined && (row.offset as bigint) <= BigInt(String(last));

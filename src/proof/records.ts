@@ -27,6 +27,8 @@ export type PartitionProof = {
   fromShardsOnly: bigint;
   /** Records that name a JSON field twice, and that Spark read another way: kept and hashed as all others, right either way. */
   ambiguous: bigint;
+  /** Records that stay in quarantine although a later rule would accept them: they were replayed, and the replays count. */
+  replayed: bigint;
   offsets: { first: bigint; next: bigint };
   shards: { sealed: number; open: number; merkleRoot: string | null };
 };
@@ -70,7 +72,7 @@ function startOf({ extent, broker }: Pair): bigint {
 export async function provePartition(side: Side, { extent, broker }: Pair, { shards, digests }: { shards: ByPartition<Row>; digests: ByPartition<Digest> }, differences: { records: Differences; shards: Differences }): Promise<PartitionProof> {
   const { topic, partition } = extent;
   const found: PartitionProof = {
-    topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n, ambiguous: 0n,
+    topic, partition, broker: { start: broker.start, end: broker.end }, brokerRecords: 0n, waiting: 0n, raw: 0n, distinct: 0n, good: 0n, quarantined: 0n, fromShardsOnly: 0n, ambiguous: 0n, replayed: 0n,
     offsets: { first: extent.first, next: extent.next }, shards: { sealed: 0, open: 0, merkleRoot: null },
   };
   const tree = createMerkleTree();
@@ -110,6 +112,7 @@ async function compare(walk: Walk, row: Row | undefined, digest: ShardDigest | u
     const looked = records.first === null ? await firstDifference(walk.side, sliceOf(walk, shard)) : undefined;
     found.fromShardsOnly += inRaw > BigInt(digest.records) ? inRaw - BigInt(digest.records) : 0n;
     found.ambiguous += looked?.ambiguous ?? 0n;
+    found.replayed += looked?.replayed ?? 0n;
     if (looked === undefined || looked.difference !== null) note(records, looked?.difference ?? { stage: 'records', message: '', topic: walk.extent.topic });
     isExplained = looked?.difference === null;
   } else if (!isSame) {

@@ -31,9 +31,11 @@ export type RebuildOptions = {
   agree(compared: Compared): Promise<void>;
 };
 
+/** Records that the rule judges in another way than `raw` does, from which reason to which (null = good). `outside` of the part and `replayed` ones stay as they are. */
+type Judged = { records: number; outside: number; replayed: number; verdicts: { was: string | null; is: string | null; records: number }[] };
 type Side = { windows: number; records: number; total: string; held: number };
 
-/** What the notebook found: notebooks/pipeline/compared.py says how. */
+/** What the notebook found: notebooks/pipeline/compared.py and judged.py say how. */
 export type Compared = {
   minutes: { published: number; rebuilt: number; compared: number };
   published: Side;
@@ -41,6 +43,7 @@ export type Compared = {
   compared: Record<'equal' | 'different' | 'new' | 'gone', number>;
   fields: Record<string, number>;
   differences: { topic: string; key: string; window_start: string; state: string; fields: string }[];
+  judged: Judged;
 };
 
 export type Rebuilt = { did: 'rebuild' | 'rollback' | 'finish'; swapped: boolean; dryRun: boolean; minutes: number; compared: Compared | null; index: string | null; seconds: number };
@@ -92,7 +95,7 @@ async function underLock(context: Context, parties: Parties, options: RebuildOpt
   const did = options.rollback ? 'rollback' : 'rebuild';
   const compared = await computed(context, parties, options);
   const { minutes } = compared;
-  const isSame = minutes.published === minutes.rebuilt && compared.compared.different + compared.compared.new + compared.compared.gone === 0;
+  const isSame = minutes.published === minutes.rebuilt && compared.compared.different + compared.compared.new + compared.compared.gone + compared.judged.records === 0;
   if (options.dryRun || isSame) return result(did, minutes.rebuilt, { compared });
   await options.agree(compared);
   progress.stage('index');

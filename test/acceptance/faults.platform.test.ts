@@ -85,6 +85,8 @@ describe('killed in the middle', () => {
     const report = await followed;
     expect(report).toMatchObject({ reattached: true, outcome: { ok: true } });
     expect(Object.fromEntries(report.tasks.map(({ task, attempt }: any) => [task, attempt]))).toMatchObject({ ingest: 1, windows: 2 });
+    // The second attempt says what the two of them took.
+    expect((await project.cli(['run', 'logs', String(report.runId)])).stdout).toContain(`ingest: ${RECORDS} records into`);
   }, 900_000);
 
   it('the controller, then Elasticsearch, in the middle of a bulk: the next export has every document, once', async () => {

@@ -1,12 +1,19 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import { loadConfig } from '../../src/config/load.ts';
+import { topicOffsets } from '../../src/kafka/offsets.ts';
+import { openReader, type BrokerRecord } from '../../src/kafka/read.ts';
+import { clientAccess } from '../../src/msk/access.ts';
+import { startS3, type S3 } from '../witness/s3.ts';
 import { hdfsJar, startHdfs, type Hdfs } from '../witness/hdfs.ts';
 import { createProject, type Project } from './project.ts';
 
-const { runtime } = inject('platform');
+const { runtime, hadoopDir, stateDir } = inject('platform');
 const jar = await hdfsJar(runtime);
 
-// Hadoop's own file system, a NameNode and a DataNode, as the place of the second copy and of the windows.
-describe.skipIf(jar === undefined)('backup and windows on HDFS', () => {
+// Hadoop's own file system, a NameNode and a DataNode, as the place of the second copy and of the windows; and an object store (moto's S3) for the second copy.
+describe.skipIf(jar === undefined)('backup and windows elsewhere than on files', () => {
   let hdfs: Hdfs;
   let project: Project;
   let sealed: number;
@@ -48,11 +55,31 @@ describe.skipIf(jar === undefined)('backup and windows on HDFS', () => {
     expect([await files('/backup'), await files('/windows')]).toEqual(before);
   });
 
-  it('gives the records back as they were', async () => {
-    await project.json(['restore', '--to', 'table:again']);
+  /** How many rows a restored table has that `raw` has not in its sealed shards, and the other way round. */
+  const differing = async (table: string): Promise<unknown> => {
     const columns = 'topic, partition, offset, broker_timestamp, record_key, payload, to_json(headers), event_time, key, value, error, shard';
-    const sealed = 'raw SEMI JOIN (SELECT * FROM shards WHERE sealed) USING (topic, partition, shard)';
-    expect(await rows(`SELECT (SELECT count(*) FROM (SELECT ${columns} FROM again EXCEPT ALL SELECT ${columns} FROM ${sealed})), (SELECT count(*) FROM (SELECT ${columns} FROM ${sealed} EXCEPT ALL SELECT ${columns} FROM again))`)).toEqual([[0, 0]]);
+    const ofSealed = 'raw SEMI JOIN (SELECT * FROM shards WHERE sealed) USING (topic, partition, shard)';
+    const [[over, under]] = (await rows(`SELECT (SELECT count(*) FROM (SELECT ${columns} FROM ${table} EXCEPT ALL SELECT ${columns} FROM ${ofSealed})), (SELECT count(*) FROM (SELECT ${columns} FROM ${ofSealed} EXCEPT ALL SELECT ${columns} FROM ${table}))`)) as [number[]];
+    return [over, under];
+  };
+
+  it('gives the records back as they were, into a table', async () => {
+    await project.json(['restore', '--to', 'table:again']);
+    expect(await differing('again')).toEqual([0, 0]);
+  });
+
+  it('and into a topic', async () => {
+    const restored = await project.json(['restore', '--to', 'topic:traffic_hdfs_again']);
+    const access = await clientAccess(loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true }), 'admin');
+    const reader = await openReader(access);
+    const read = async (topic: string): Promise<BrokerRecord[]> => {
+      const [offsets] = await topicOffsets(access, [topic]);
+      return (await Array.fromAsync(reader.read({ topic, partition: 0, from: 0n, to: offsets?.end ?? 0n }))).flat();
+    };
+    const [again, before] = [await read('traffic_hdfs_again'), await read('traffic_hdfs')];
+    await reader.close();
+    expect(restored.records).toBe(sealed * 20);
+    expect(again).toEqual(before.slice(0, sealed * 20));
   });
 
   it('names an object that is missing and one that is another', async () => {
@@ -66,5 +93,58 @@ describe.skipIf(jar === undefined)('backup and windows on HDFS', () => {
       { topic: 'traffic_hdfs', partition: 0, shard: 2, problem: 'its object is missing' },
       { topic: 'traffic_hdfs', partition: 0, shard: 4, problem: expect.stringContaining('the records with the offsets 80, 81') },
     ]);
+  });
+
+  describe.skipIf(hadoopDir === undefined)('on S3', () => {
+    let s3: S3;
+    let there: string[];
+    const onS3 = (...args: string[]): string[] => [...args, '--var', `backup_uri=${s3.uri}/copy`];
+    const object = (shard: number): string => there.find((key) => key.includes(`/shard=${shard}/`)) as string;
+
+    beforeAll(async () => {
+      s3 = await startS3(runtime, hadoopDir as string);
+    });
+
+    afterAll(() => s3?.stop());
+
+    it('one object a sealed shard and one of the manifest, and nothing of what lay there on the way', async () => {
+      expect((await project.json(onS3('backup'))).backup).toMatchObject({ uri: `${s3.uri}/copy`, written: sealed, adopted: 0 });
+      there = await s3.keys();
+      const parts = there.filter((key) => !key.endsWith('/') && !key.endsWith('/_SUCCESS'));
+      expect(parts.filter((key) => /^copy\/shards\/topic=traffic_hdfs\/partition=0\/shard=\d+\/part-[^/]+\.gz$/.test(key)).length).toBe(sealed);
+      expect(parts.filter((key) => /^copy\/manifest\/run=[^/]+\/part-[^/]+\.gz$/.test(key)).length).toBe(1);
+      expect(parts.length).toBe(sealed + 1);
+    });
+
+    it('adopts what a run left that did not end, and overwrites no other content', async () => {
+      for (const key of there.filter((name) => name.startsWith('copy/manifest/'))) await s3.remove(key);
+      const good = await s3.read(object(3));
+      const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
+      await s3.write(object(3), other);
+      const refused = await project.cli(onS3('backup'));
+      expect([refused.code, refused.stderr]).toEqual([6, expect.stringMatching(/another object in this place[^]*shard 3/)]);
+      expect((await s3.read(object(3))).equals(other)).toBe(true);
+      await s3.write(object(3), good);
+      expect((await project.json(onS3('backup'))).backup).toMatchObject({ written: 0, adopted: sealed });
+      expect((await s3.keys('copy/shards/')).filter((key) => key.endsWith('.gz'))).toEqual(there.filter((key) => key.startsWith('copy/shards/') && key.endsWith('.gz')));
+    });
+
+    it('gives the records back as they were', async () => {
+      await project.json(onS3('restore', '--to', 'table:from_s3'));
+      expect(await differing('from_s3')).toEqual([0, 0]);
+    });
+
+    it('names an object that is missing and one that is another', async () => {
+      await s3.write(object(4), await s3.read(object(1)));
+      await s3.remove(object(2));
+      const { verified } = await project.json(onS3('backup', 'verify'), { code: 6 });
+      expect(verified).toMatchObject({ objects: sealed - 1, problem_count: 2 });
+      expect(verified.problems).toMatchObject([{ shard: 2, problem: 'its object is missing' }, { shard: 4 }]);
+    });
+
+    it('the secret key stands in no log, no setting of a job and nothing that the platform keeps', () => {
+      const grep = (folder: string): string => execFileSync('sh', ['-c', 'grep -rlF -e "$1" "$2" || true', 'sh', s3.secretKey, folder]).toString();
+      expect([grep(stateDir), grep(project.folder)]).toEqual(['', '']);
+    });
   });
 });

@@ -28,6 +28,7 @@ describe('what a rebuild says', () => {
     compared: { equal: 2, different: 0, new: 0, gone: 0, ...counts },
     fields: counts.different ? { count: 1, sum: 1 } : {},
     differences: counts.different ? [{ topic: 't', key: 'a', window_start: '2026-01-05 12:00:00', state: 'different', fields: 'count: 2 -> 3' }] : [],
+    judged: { records: 0, outside: 0, replayed: 0, verdicts: [] },
   });
   const rebuilt = (more: Partial<Rebuilt>): Rebuilt => ({ did: 'rebuild', swapped: false, dryRun: false, minutes: 10, compared: null, index: null, seconds: 1, ...more });
   const text = (result: Rebuilt): string => JSON.stringify(windows.render(result));
@@ -35,11 +36,15 @@ describe('what a rebuild says', () => {
   it('a dry run is a check: 6 where it differs', () => {
     expect(windows.exitCode?.(rebuilt({ dryRun: true, compared: compared({}) }))).toBe(0);
     for (const state of ['different', 'new', 'gone']) expect(windows.exitCode?.(rebuilt({ dryRun: true, compared: compared({ [state]: 1 }) }))).toBe(6);
+    const judged = { records: 1, outside: 0, replayed: 0, verdicts: [{ was: 'not_json', is: 'not_an_object', records: 1 }] };
+    expect(windows.exitCode?.(rebuilt({ dryRun: true, compared: { ...compared({}), judged } }))).toBe(6);
     expect(windows.exitCode?.(rebuilt({ swapped: true, compared: compared({ different: 1 }) }))).toBe(0);
   });
 
   it('counts what differs by field, and names it', () => {
     expect(text(rebuilt({ dryRun: true, compared: compared({ different: 1 }) }))).toMatch(/1 held back.*windows: 2 equal, 1 different \(count 1, sum 1\), 0 new, 0 gone.*count: 2 -> 3.*Nothing was swapped/);
+    const judged = { records: 3, outside: 2, replayed: 1, verdicts: [{ was: 'value_not_integer', is: null, records: 2 }, { was: null, is: 'key_not_text', records: 1 }] };
+    expect(text(rebuilt({ dryRun: true, compared: { ...compared({}), judged } }))).toMatch(/3 records \(value_not_integer -> good 2, good -> key_not_text 1\).*2 more belong.*1 in quarantine would be good/);
     expect(text(rebuilt({ compared: compared({}, { published: 10, rebuilt: 15, compared: 30 }), swapped: true, minutes: 15, index: 'i-000002' }))).toMatch(/stretches of 30 minutes: 2 equal.*Swapped: windows of 15 minutes are published.*i-000002.*--rollback/);
   });
 });

@@ -4,9 +4,10 @@ import type { Row, Sql } from '../../src/databricks/sql.ts';
 export function warehouse(versions: Record<string, number>, properties: Record<string, Record<string, string>> = {}, meanwhile: () => void = () => undefined): Sql & { said: string[] } {
   const said: string[] = [];
   const answer = (statement: string): Row[] => {
-    const table = /`(\w+)`(?!\.)/.exec(statement.replace(/^.*?(TABLE|TBLPROPERTIES|HISTORY|OVERWRITE)/, ''))?.[1] ?? '';
+    const table = /`(\w+)`(?!\.)/.exec(statement.replace(/^.*?(TABLE|TBLPROPERTIES|HISTORY|OVERWRITE|FROM)/, ''))?.[1] ?? '';
     if (statement.startsWith('DESCRIBE HISTORY')) return [{ version: BigInt(versions[table] ?? 0) }];
     if (statement.startsWith('SHOW TBLPROPERTIES')) return Object.entries(properties[table] ?? {}).map(([key, value]) => ({ key, value }));
+    if (statement.startsWith('SELECT count(*)')) return [{ records: BigInt(versions[`${table} rows`] ?? 0) }];
     said.push(statement);
     versions[table] = (versions[table] ?? 0) + 1;
     const set = /SET TBLPROPERTIES \('([^']+)' = '(.*)'\)$/.exec(statement);

@@ -14,6 +14,13 @@ export async function freePortOffset(): Promise<number> {
   throw new Error('no free ports for a platform');
 }
 
+/** A port that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const { port, close } = await occupiedPort();
+  await close();
+  return port;
+}
+
 /** A listening TCP server on a port of the system's choice, for tests that want a port to be busy. */
 export async function occupiedPort(): Promise<{ port: number; close(): Promise<void> }> {
   const server = createServer();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Runtime } from '../../src/local/contract.ts';
-import { jarOf } from './maven.ts';
+import { jarIfReachable } from './maven.ts';
 
 export type Hdfs = {
   /** `hdfs://127.0.0.1:PORT` */
@@ -19,10 +19,7 @@ export type Hdfs = {
 export async function hdfsJar({ sparkHome }: Runtime): Promise<string | undefined> {
   const [version] = globSync('hadoop-client-api-*.jar', { cwd: join(sparkHome, 'jars') }).map((name) => name.slice('hadoop-client-api-'.length, -'.jar'.length));
   if (version === undefined) throw new Error(`${sparkHome} has no client of Hadoop's`);
-  return jarOf(`org.apache.hadoop:hadoop-client-minicluster:${version}`).catch((error: Error) => {
-    process.stderr.write(`HDFS is not tried, for its jar cannot be had: ${error.message}\n`);
-    return undefined;
-  });
+  return jarIfReachable('HDFS', `org.apache.hadoop:hadoop-client-minicluster:${version}`);
 }
 
 /** One NameNode and one DataNode in a process of their own, with nothing but loopback, in a folder that goes with them. */

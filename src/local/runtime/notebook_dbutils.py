@@ -165,7 +165,10 @@ def _remove_elsewhere(path, recurse):
         for name in ("core-site.xml", "hdfs-site.xml"):
             with open(os.path.join(settings, name), "w", encoding="utf-8") as file:
                 file.write("<configuration/>")
-        classes = os.pathsep.join([settings, os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")])
+        # Where the platform was given settings and jars of Hadoop's, those come first and last, as for Spark.
+        given = os.environ.get("STREAMGAUGE_HADOOP_DIR")
+        spark_jars = os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")
+        classes = os.pathsep.join([settings, spark_jars] if given is None else [given, settings, spark_jars, os.path.join(given, "*")])
         shell = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", classes, "org.apache.hadoop.fs.FsShell"]
         command = [*shell, "-rm", "-skipTrash", *(["-r"] if recurse else []), path]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

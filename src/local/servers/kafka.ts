@@ -19,7 +19,7 @@ export type KafkaOptions = {
   clusterId: string;
   /** One entry a broker, 1 to 3, the same at each start. */
   brokers: readonly BrokerPorts[];
-  heapMb?: number;
+  heapMb: number;
   /** Server properties in place of the defaults: an MSK configuration. */
   properties?: Record<string, string>;
   log: Log;
@@ -138,13 +138,12 @@ async function format(options: KafkaOptions, node: number): Promise<void> {
 
 function startBroker(options: KafkaOptions, node: number, signal: AbortSignal | undefined): Promise<Started> {
   const files = filesOf(options, node);
-  const heapMb = options.heapMb ?? 384;
   const internal = `127.0.0.1:${options.brokers[node - 1]?.internal}`;
   return startServer({
     name: `Kafka broker ${node}`,
     python: options.runtime.python,
     command: options.runtime.java,
-    args: [`-Xmx${heapMb}m`, '-Xms64m', '-XX:+UseSerialGC', '-XX:+ExitOnOutOfMemoryError', '-Djava.awt.headless=true', `-Dlog4j2.configurationFile=${files.log4j}`, '-cp', options.runtime.kafkaClasspath, 'kafka.Kafka', files.properties],
+    args: [`-Xmx${options.heapMb}m`, '-Xms64m', '-XX:+UseSerialGC', '-XX:+ExitOnOutOfMemoryError', '-Djava.awt.headless=true', `-Dlog4j2.configurationFile=${files.log4j}`, '-cp', options.runtime.kafkaClasspath, 'kafka.Kafka', files.properties],
     logFile: files.log,
     graceMs: 15_000,
     deadlineMs: READY_DEADLINE_MS,

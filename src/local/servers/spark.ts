@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Secret } from '../../errors.ts';
 import { poll } from '../../poll.ts';
@@ -19,6 +19,8 @@ export type SparkOptions = {
   port: number;
   token: Secret;
   heapMb: number;
+  /** A folder of settings and jars at the end of the class path. */
+  hadoopDir?: string;
   /** Archive of loaded classes: written at the end, or read for a faster start. */
   archive?: { make: string } | { use: string };
   log: Log;
@@ -58,6 +60,8 @@ export async function startSpark(options: SparkOptions): Promise<Spark> {
           SPARK_CONNECT_AUTHENTICATE_TOKEN: door.token,
           SPARK_LOCAL_IP: '127.0.0.1',
           SPARK_LOCAL_DIRS: join(options.stateDir, 'scratch'),
+          // At the end: before Spark's own jars, the archive of loaded classes would fit no more.
+          ...(options.hadoopDir === undefined ? {} : { SPARK_DIST_CLASSPATH: [options.hadoopDir, join(options.hadoopDir, '*')].join(delimiter) }),
         },
         cwd: options.stateDir,
         logFile,

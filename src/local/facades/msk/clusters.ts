@@ -23,7 +23,7 @@ export type ClustersOptions = {
   ports: readonly BrokerPorts[];
   /** The variable that moves the ports, for the message about a busy one. */
   portVariable: string;
-  heapMb?: number;
+  heapMb: number;
   log: Log;
   signal?: AbortSignal;
 };
