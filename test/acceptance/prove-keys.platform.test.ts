@@ -19,8 +19,8 @@ const NAME = 'prove-keys';
 const TOPICS = ['one', 'two', 'three'].map((name) => `traffic_prove_keys_${name}`);
 const HARD = 'traffic_prove_keys_hard';
 const INDEX = 'traffic_windows_prove_keys';
-const KEYS = 100;
-const WINDOWS = 24;
+// All of a day's windows of a thousand keys take minutes: STREAMGAUGE_SCALE=full.
+const [KEYS, WINDOWS] = process.env.STREAMGAUGE_SCALE === 'full' ? [1000, 144] : [100, 24];
 const SEED = 20260105;
 const FIRST = Date.UTC(2026, 0, 5);
 const TEN_MINUTES = 600_000;
