@@ -46,6 +46,8 @@ let [acknowledged, perhaps, batches, proofs] = [0, 0, 0, 0];
 
 try {
   await verbs.must(['deploy', '--yes']);
+  // It makes the tables: an export before it would be refused, rightly.
+  await verbs.must(['run']);
   const end = performance.now() + minutes * 60_000;
   while (performance.now() < end && !over.signal.aborted && findings.length === 0) {
     const untilMs = Math.min(performance.now() + Number(values['prove-every']) * 60_000, end);
