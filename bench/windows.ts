@@ -5,7 +5,7 @@ import { median, perSecond, type Measured, type Setting } from './setting.ts';
 const RECORDS = 8_000_000;
 const ROUNDS = 3;
 /** Not counted: until then the JVMs are still compiling. */
-const WARM_UP = 2;
+const WARM_UP = 4;
 const PARTITIONS = 4;
 const DAYS = 2;
 const SITES = 10;

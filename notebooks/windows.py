@@ -7,6 +7,7 @@
 # COMMAND ----------
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark import cloudpickle
 
@@ -52,6 +53,8 @@ def amend(batch, batch_id):
 
 
 ends = windows.published(spark, names)
+# While the stream starts, which takes a second: what it amends is before these bounds, and does not move them.
+looking = ThreadPoolExecutor(1).submit(windows.bounds_of, spark, names, rules, ends)
 amending = (
     windows.late_rows(spark.readStream.option("skipChangeCommits", "true").table(names.raw), ends)
     .writeStream.foreachBatch(amend)
@@ -60,13 +63,11 @@ amending = (
     .trigger(availableNow=True)
     .start()
 )
-# While the stream is at it: what it amends is before these bounds, and does not move them.
-bounds = windows.bounds_of(spark, names, rules, ends)
 amending.awaitTermination()
 
 # COMMAND ----------
 
-windows.publish(spark, names, rules, bounds)
+windows.publish(spark, names, rules, looking.result())
 after = windows.position(spark, names)
 # Each that is written takes the next sequence.
 written = after.sequence - before.sequence

@@ -67,7 +67,8 @@ async function proveAll(context: Context, periodIn: (minutes: number) => Period)
       openSql(config, signal).then(async (sql) => {
         opened.sql = sql;
         const length = { target: config.target, configured: pipeline.window_minutes };
-        return { versions: await currentVersions(sql, tables), minutes: await windowMinutes(sql, tables, length, progress.warn) };
+        const [versions, minutes] = await Promise.all([currentVersions(sql, tables), windowMinutes(sql, tables, length, progress.warn)]);
+        return { versions, minutes };
       }),
     ] as const;
     // Both, before anything is closed: what opens late would stay open.
@@ -77,7 +78,7 @@ async function proveAll(context: Context, periodIn: (minutes: number) => Period)
     const { sql, reader } = opened as Required<typeof opened>;
     const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: minutes, topics: pipeline.topics };
     // After the tables' versions: what they hold, the broker had by then.
-    const offsets = await topicOffsets(access, pipeline.topics);
+    const offsets = topicOffsets(access, pipeline.topics);
     const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
     const side: Side = { proof, reader, rules: { fields, maxFutureMinutes: pipeline.max_future_minutes } };
     progress.stage('broker = raw = windows = documents');
@@ -110,10 +111,10 @@ function verified({ config, signal }: Context, over: AbortSignal): Promise<Verif
   return verifying;
 }
 
-type Records = { period: Period; offsets: PartitionOffsets[]; found: Found };
+type Records = { period: Period; offsets: Promise<PartitionOffsets[]>; found: Found };
 
-async function proveRecords({ progress }: Context, side: Side, { period, offsets, found }: Records): Promise<PartitionProof[]> {
-  const known = await extents(side.proof, period);
+async function proveRecords({ progress }: Context, side: Side, { period, offsets: asked, found }: Records): Promise<PartitionProof[]> {
+  const [known, offsets] = await Promise.all([extents(side.proof, period), asked]);
   const extentOf = ({ topic, partition, start }: PartitionOffsets): Extent | undefined => {
     const extent = known.find((candidate) => candidate.topic === topic && candidate.partition === partition);
     if (!isWhole(period)) return extent;

@@ -14,10 +14,9 @@ export type Extent = { topic: string; partition: number; first: bigint; next: bi
 /** Where and with what a proof's SQL runs. */
 export type Proof = Readonly<{ sql: Sql; tables: Tables; versions: Versions; shardSize: number; windowMinutes: number; topics: readonly string[] }>;
 
-/** The tables as they stand now, in this order: what is published is in `raw` by then, and what the ledgers name as well. */
+/** The tables as they stand now, `raw` last: by then it has what is published, and what the ledgers name. */
 export async function currentVersions(sql: Sql, tables: Tables): Promise<Versions> {
-  const windows = await currentVersion(sql, tables.windows);
-  const [lateRecords, shards] = await Promise.all([currentVersion(sql, tables.lateRecords), currentVersion(sql, tables.shards)]);
+  const [windows, lateRecords, shards] = await Promise.all([currentVersion(sql, tables.windows), currentVersion(sql, tables.lateRecords), currentVersion(sql, tables.shards)]);
   return { windows, lateRecords, shards, raw: await currentVersion(sql, tables.raw) };
 }
 
@@ -44,10 +43,10 @@ export async function extents(proof: Proof, period: Period): Promise<Extent[]> {
   const raw = `SELECT topic, partition, min(offset) AS first, max(offset) + 1 AS next FROM ${at(proof, 'raw')} WHERE ${isWhole ? 'true' : `error IS NULL AND ${within('event_time', period)}`} GROUP BY ALL`;
   const ledger = `SELECT topic, partition, min(first_offset) AS first, max(last_offset) + 1 AS next FROM ${at(proof, 'shards')} GROUP BY ALL`;
   const query = isWhole
-    ? `SELECT topic, partition, least(r.first, l.first) AS first, greatest(r.next, l.next) AS next FROM (${raw}) r FULL JOIN (${ledger}) l USING (topic, partition)`
+    ? `SELECT topic, partition, min(first) AS first, max(next) AS next FROM (${raw} UNION ALL ${ledger}) GROUP BY topic, partition`
     : `SELECT topic, partition, greatest(r.first DIV ${shardSize} * ${shardSize}, l.first) AS first, least(((r.next - 1) DIV ${shardSize} + 1) * ${shardSize}, l.next) AS next
        FROM (${raw}) r JOIN (${ledger}) l USING (topic, partition)`;
-  const rows = await Array.fromAsync(proof.sql.rows(`SELECT * FROM (${query}) WHERE ${ours(proof)} ORDER BY topic, partition`));
+  const rows = await Array.fromAsync(proof.sql.rows(`SELECT * FROM (${query}) WHERE ${ours(proof)}`));
   return rows.map((row) => ({ topic: String(row.topic), partition: Number(row.partition), first: row.first as bigint, next: row.next as bigint }));
 }
 
