@@ -5,7 +5,7 @@ import { median, perSecond, type Measured, type Setting } from './setting.ts';
 const RECORDS = 1_000_000;
 const ROUNDS = 5;
 /** Not counted: until then the JVMs are still compiling. */
-const WARM_UP = 5;
+const WARM_UP = 8;
 
 /** Reads every record of the topic once and throws it away: the least that Spark can do with Kafka. */
 const READ = (topics: string, scope: string): string => `
