@@ -3,7 +3,7 @@
 from pyspark.sql import SparkSession
 
 from pipeline import statistics
-from pipeline.tables import Tables
+from pipeline.tables import Tables, exists, replays
 from pipeline.windows import Rules
 
 _NAMED = 100
@@ -47,10 +47,9 @@ def _views(spark: SparkSession, production: Tables, scratch: Tables, restored: s
     spark.sql(f"CREATE OR REPLACE TEMP VIEW ends AS SELECT topic, partition, max(offset) AS last FROM {restored} GROUP BY ALL")
     held = f"SELECT topic, partition, offset, key, window_start FROM {production.late_records} WHERE revision IS NULL"
     # Bad records that were replayed stay bad, though by a rule that was corrected since they would count.
-    replays = f"{production.schema}.`replays`"
-    if spark.catalog.tableExists(replays.replace("`", "")):
+    if exists(spark, replays(production)):
         held += f""" UNION ALL SELECT topic, partition, offset, r.key, {rules.start('r.event_time')} FROM {restored} r JOIN {production.raw} p USING (topic, partition, offset)
-                     SEMI JOIN {replays} USING (topic, partition, offset) WHERE r.error IS NULL AND p.error IS NOT NULL"""
+                     SEMI JOIN {replays(production)} USING (topic, partition, offset) WHERE r.error IS NULL AND p.error IS NOT NULL"""
     spark.sql(f"CREATE OR REPLACE TEMP VIEW held_windows AS SELECT DISTINCT topic, key, window_start FROM ({held})")
     spark.sql(f"""CREATE OR REPLACE TEMP VIEW counted AS
         SELECT topic, partition, offset, key, value, {rules.start('event_time')} AS window_start FROM {restored} ANTI JOIN ({held}) USING (topic, partition, offset) WHERE error IS NULL""")

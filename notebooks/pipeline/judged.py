@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import SparkSession
 
 from pipeline import events
-from pipeline.tables import Tables
+from pipeline.tables import Tables, exists, replays
 
 _PLACE = "topic, partition, offset"
 _VERDICT = ("event_time", "key", "value", "error")
@@ -44,7 +44,7 @@ def restore(spark: SparkSession, tables: Tables) -> None:
     """What the last swap replaced in `raw`, as what the next one writes there."""
     replaced = _named(tables, "replaced")
     # There is none where the swap changed no verdict.
-    kept = replaced if _exists(spark, replaced) else f"(SELECT * FROM {tables.raw} WHERE false)"
+    kept = replaced if exists(spark, replaced) else f"(SELECT * FROM {tables.raw} WHERE false)"
     was = ", ".join(f"t.{name} AS was_{name}" for name in _VERDICT)
     now = ", ".join(f"s.{name}" for name in _VERDICT)
     spark.sql(f"""CREATE OR REPLACE TEMP VIEW judged_otherwise AS
@@ -77,9 +77,8 @@ def found(spark: SparkSession, tables: Tables) -> dict:
 
 
 def _keep(spark: SparkSession, tables: Tables, inside: str) -> None:
-    replays = f"{tables.schema}.`replays`"
     # A replay that has no place yet may still reach the broker.
-    replayed = f"EXISTS (SELECT 1 FROM {replays} r WHERE r.topic = j.topic AND r.partition = j.partition AND r.offset = j.offset)" if _exists(spark, replays) else "false"
+    replayed = f"EXISTS (SELECT 1 FROM {replays(tables)} r WHERE r.topic = j.topic AND r.partition = j.partition AND r.offset = j.offset)" if exists(spark, replays(tables)) else "false"
     spark.sql(f"""CREATE OR REPLACE TABLE {_named(tables, 'rebuilt')} USING DELTA AS
         SELECT {_PLACE}, broker_timestamp, {', '.join(_VERDICT)}, {', '.join(f'was_{name}' for name in _VERDICT)},
                CASE WHEN NOT ({inside}) THEN 'outside' WHEN error IS NULL AND was_error IS NOT NULL AND is_replayed THEN 'replayed' END AS left_alone
@@ -88,7 +87,3 @@ def _keep(spark: SparkSession, tables: Tables, inside: str) -> None:
 
 def _named(tables: Tables, suffix: str) -> str:
     return f"{tables.schema}.`judged_{suffix}`"
-
-
-def _exists(spark: SparkSession, name: str) -> bool:
-    return spark.catalog.tableExists(name.replace("`", ""))

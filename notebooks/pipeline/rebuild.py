@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import SparkSession
 
 from pipeline import judged, windows
-from pipeline.tables import LENGTH, Tables, beside, create_derived, properties
+from pipeline.tables import LENGTH, Tables, beside, create_derived, exists, properties
 from pipeline.windows import Bound, Rules, literal
 
 # Properties of the table that is built: up to which versions it has taken in what there is, and where its sequences begin.
@@ -59,12 +59,12 @@ def build(spark: SparkSession, tables: Tables, rules: Rules, rule: judged.Rule, 
     if length != rules.window_minutes and part != Part():
         raise ValueError(f"{tables.windows} holds windows of {length} minutes: another length is computed for all of them, not for a part")
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
-    rules = replace(rules, sequence_above=_newest(spark, tables) + _ROOM)
+    rules = replace(rules, sequence_above=windows.position(spark, tables).sequence + _ROOM)
     # Before the windows of the other parts are copied.
     waiting = None if part == Part() else _not_taken_in(spark, tables)
     judged.find(spark, tables, rule, f"error IS NOT NULL OR ({part.holds(rules.start('event_time'))})", lambda moment: f"({part.holds(rules.start(moment))})")
     judged_now = judged.over(spark, tables)
-    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, judged_now, rules, windows.published(spark, tables)).items() if bound.closed is not None}
+    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, judged_now, rules).items() if bound.closed is not None}
     takes_in = f"({part.holds(rules.start('event_time'))})" if rules.late_policy == "amend" else "false"
     _late(spark, tables)
     spark.sql(f"CREATE OR REPLACE TEMP VIEW still_held AS SELECT * FROM late WHERE revision IS NULL AND NOT {takes_in}")
@@ -85,10 +85,10 @@ def build(spark: SparkSession, tables: Tables, rules: Rules, rule: judged.Rule, 
 def restore(spark: SparkSession, tables: Tables) -> tuple[Tables, int]:
     """What the last swap replaced, as the table to be swapped in, to be brought up to date; returns it, and the length of its windows."""
     replaced, rebuilt = beside(tables, "replaced"), beside(tables, "rebuilt")
-    if not spark.catalog.tableExists(replaced.windows.replace("`", "")):
+    if not exists(spark, replaced.windows):
         raise ValueError(f"there is no {replaced.windows}: nothing was rebuilt that could be rolled back")
     found = properties(spark, replaced.windows)
-    rules = Rules(int(found[LENGTH]), 0, "", sequence_above=_newest(spark, tables) + _ROOM)
+    rules = Rules(int(found[LENGTH]), 0, "", sequence_above=windows.position(spark, tables).sequence + _ROOM)
     judged.restore(spark, tables)
     create_derived(spark, rebuilt, rules.window_minutes)
     _fill(spark, tables, rebuilt, rules, f"SELECT {_COMPUTED}, revision FROM {replaced.windows}", Part())
@@ -103,7 +103,7 @@ def catch_up(spark: SparkSession, tables: Tables, rules: Rules, checkpoint: str)
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     found = properties(spark, rebuilt.windows)
     rules = replace(rules, window_minutes=int(found[LENGTH]), sequence_above=int(found[_ABOVE]))
-    closed = {topic: bound.closed for topic, bound in windows.bounds_of(spark, tables, rules, windows.published(spark, tables)).items()}
+    closed = {topic: bound.closed for topic, bound in windows.bounds_of(spark, tables, rules).items()}
     rebuilt = replace(rebuilt, raw=judged.over(spark, tables).raw)
 
     def amend(batch, batch_id):
@@ -146,7 +146,7 @@ def _take_in_ledger(spark: SparkSession, tables: Tables, rebuilt: Tables, rules:
     if any_held:
         # Those that held none but what they hold out come out as they are, and are not written again.
         spark.sql(f"CREATE OR REPLACE TEMP VIEW changed_windows AS SELECT DISTINCT topic, key, window_start FROM {rebuilt.late_records} WHERE revision IS NULL")
-        windows.publish_changed(spark, rebuilt, rules, windows.bounds_of(spark, rebuilt, rules, windows.published(spark, rebuilt)))
+        windows.publish_changed(spark, rebuilt, rules, windows.bounds_of(spark, rebuilt, rules))
 
 
 def _fill(spark: SparkSession, tables: Tables, rebuilt: Tables, rules: Rules, candidates: str, part: Part) -> None:
@@ -193,10 +193,6 @@ def _versions(spark: SparkSession, tables: Tables) -> tuple[int, int]:
     """Of `raw` and `windows`: what they hold at these versions is in whatever is computed from now on."""
     raw, published = (spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").first().version for table in (tables.raw, tables.windows))
     return raw, published
-
-
-def _newest(spark: SparkSession, tables: Tables) -> int:
-    return spark.sql(f"SELECT coalesce(max(sequence), 0) AS newest FROM {tables.windows}").first().newest
 
 
 def _note(spark: SparkSession, rebuilt: Tables, base: tuple[int, int], rules: Rules) -> None:

@@ -45,6 +45,16 @@ def beside(tables: Tables, suffix: str) -> Tables:
     return replace(tables, **{table: f"{tables.schema}.`{table}_{suffix}`" for table in ("windows", "late_records")})
 
 
+def exists(spark: SparkSession, name: str) -> bool:
+    """Is there a table of this (quoted) name?"""
+    return spark.catalog.tableExists(name.replace("`", ""))
+
+
+def replays(tables: Tables) -> str:
+    """The table of bad records that were sent again, which the controller makes with the first one."""
+    return f"{tables.schema}.`replays`"
+
+
 def properties(spark: SparkSession, name: str) -> dict[str, str]:
     """The properties of a table (quoted name)."""
     return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}

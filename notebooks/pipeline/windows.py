@@ -94,13 +94,14 @@ def amend(batch: DataFrame, tables: Tables, rules: Rules) -> None:
     """Publishes the windows that late rows change, and enters the rows in the ledger. `batch`: what `late_rows` gave."""
     if batch.isEmpty():
         return
-    bounds = bounds_of(batch.sparkSession, tables, rules, published(batch.sparkSession, tables))
+    bounds = bounds_of(batch.sparkSession, tables, rules)
     if _find_changed(batch, tables, rules, bounds):
         publish_changed(batch.sparkSession, tables, rules, bounds)
 
 
-def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None]) -> dict[str, Bound]:
-    """By topic, with what is `published`. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
+def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None] | None = None) -> dict[str, Bound]:
+    """By topic; `ends`: what is `published`, where that was looked at already. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
+    ends = published(spark, tables) if ends is None else ends
     known = [end for end in ends.values() if end is not None]
     newer = "true" if not known or len(known) < len(ends) else f"event_time >= {literal(min(known))}"
     seen = {

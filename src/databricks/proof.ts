@@ -99,9 +99,14 @@ export function within(column: string, { from, to }: Period): string {
   return bounds.filter((bound) => bound !== '').join(' AND ') || 'true';
 }
 
+/** SQL, in parentheses: the published windows that start in the period. */
+export function publishedIn(proof: Proof, period: Period): string {
+  return `(SELECT * FROM ${at(proof, 'windows')} WHERE ${ours(proof)} AND ${within('window_start', period)})`;
+}
+
 /** Problems of the published windows that no comparison with `raw` shows (at most one of each kind), and how many records are held. */
 export async function windowLedger(proof: Proof, period: Period): Promise<{ held: bigint; revised: bigint; problems: Row[] }> {
-  const windows = `(SELECT * FROM ${at(proof, 'windows')} WHERE ${ours(proof)} AND ${within('window_start', period)})`;
+  const windows = publishedIn(proof, period);
   const late = `(SELECT * FROM ${at(proof, 'lateRecords')} WHERE ${ours(proof)} AND ${within('window_start', period)})`;
   const [counts] = await Array.fromAsync(proof.sql.rows(`
     SELECT (SELECT count(*) FROM ${late}) AS late, (SELECT count(*) FROM ${late} WHERE revision IS NULL) AS held, count_if(revision > 1) AS revised, count(*) > count(DISTINCT topic, key, window_start) AS repeats
@@ -127,5 +132,5 @@ function lateProblems(proof: Proof, late: string, windows: string): string[] {
 
 /** Published windows in the order of `sequence`. */
 export function windowsInOrder(proof: Proof, period: Period): ReturnType<Sql['execute']> {
-  return proof.sql.execute(`SELECT * FROM ${at(proof, 'windows')} WHERE ${ours(proof)} AND ${within('window_start', period)} ORDER BY sequence, topic, key, window_start`);
+  return proof.sql.execute(`SELECT * FROM ${publishedIn(proof, period)} ORDER BY sequence, topic, key, window_start`);
 }

@@ -1,4 +1,4 @@
-import { at, ours, within, type Period, type Proof } from './proof.ts';
+import { at, ours, publishedIn, within, type Period, type Proof } from './proof.ts';
 import type { Row } from './sql.ts';
 
 /** Which window: `start` in epoch microseconds, as text. */
@@ -65,10 +65,6 @@ function rowsSql(proof: Proof, period: Period): string {
           ) r ANTI JOIN (SELECT topic, partition, offset FROM ${at(proof, 'lateRecords')} WHERE revision IS NULL) USING (topic, partition, offset)
     LEFT JOIN (SELECT topic, key, window_start, last_offsets, try_cast(floor(median) AS BIGINT) AS floor, try_cast(ceil(median) AS BIGINT) AS ceiling FROM ${publishedIn(proof, period)}) w
     USING (topic, key, window_start)`;
-}
-
-function publishedIn(proof: Proof, period: Period): string {
-  return `(SELECT * FROM ${at(proof, 'windows')} WHERE ${ours(proof)} AND ${within('window_start', period)})`;
 }
 
 /** SQL for the start of the window that holds an event time. */
