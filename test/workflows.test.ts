@@ -53,7 +53,7 @@ describe('the workflows for GitHub', () => {
 
   describe('the one that deploys', () => {
     const text = readFileSync(join(repository, '.github/workflows/deploy.yml'), 'utf8');
-    const workflow = parse(text) as { on: { pull_request: unknown; push: { branches: string[] } }; permissions: Record<string, string>; jobs: Record<'validate' | 'plan' | 'deploy', Job> };
+    const workflow = parse(text) as { on: { pull_request: unknown; push: { branches: string[] } }; concurrency: Record<string, string>; defaults: unknown; permissions: Record<string, string>; jobs: Record<'validate' | 'plan' | 'deploy', Job> };
     const { validate, plan, deploy } = workflow.jobs;
     const said = (job: Job): string => job.steps.map(({ run = '' }) => run).join('\n');
 
@@ -65,6 +65,13 @@ describe('the workflows for GitHub', () => {
       expect([deploy.needs, deploy.if]).toEqual(['validate', "github.event_name == 'push'"]);
       const both = plan.steps.find(({ run = '' }) => run.includes('npx streamgauge'))?.run ?? '';
       expect(both).toMatch(/^if \[ "\$GITHUB_EVENT_NAME" = push \]; then\n\s+npx streamgauge deploy -t prod --yes\nelse\n\s+npx streamgauge plan -t prod > plan\.txt\n/);
+    });
+
+    it('deploys one after the other, and no pull request stands in that queue; a failure inside a pipe is one', () => {
+      // github.ref is refs/heads/main of a push, refs/pull/N/merge of a pull request.
+      expect(workflow.concurrency).toEqual({ group: 'deploy-${{ github.ref }}', 'cancel-in-progress': "${{ github.event_name == 'pull_request' }}" });
+      for (const job of [validate, plan, deploy]) expect(job).not.toHaveProperty('concurrency');
+      expect(workflow.defaults).toEqual({ run: { shell: 'bash' } });
     });
 
     it('puts the plan into a comment, on pull requests only, and what a pull request names into no shell', () => {
