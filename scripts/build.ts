@@ -1,5 +1,6 @@
 import { build, type BuildOptions } from 'esbuild';
 import { cpSync, rmSync } from 'node:fs';
+import { writeCode } from './code.ts';
 import { manual } from './manual.ts';
 
 rmSync('dist', { recursive: true, force: true });
@@ -30,6 +31,7 @@ const common: BuildOptions = {
 await build({ ...common, outdir: 'dist' });
 // Beside the notebooks, with which it goes to the workspace: a folder of its own would be one more to look at for each plan.
 cpSync('dist/streamgauge.mjs', 'notebooks/streamgauge.mjs');
+await writeCode(process.cwd());
 // The bin answers help and plain mistakes from what is written down here, before that file is loaded.
 await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
 // Compression of Kafka batches; loaded from this place with the producer, and only then.

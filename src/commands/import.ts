@@ -1,6 +1,7 @@
 import type { Command, Context } from '../command.ts';
 import { placeOf, wantedJobs } from '../databricks/bundle.ts';
 import { connect } from '../databricks/client.ts';
+import { CODE_TAG } from '../databricks/code.ts';
 import { getJob, listSecrets, me, putSecret, updateJob } from '../databricks/rest.ts';
 import { MADE_KEY } from '../databricks/scope.ts';
 import { adoptIndex } from '../elasticsearch/template.ts';
@@ -50,7 +51,9 @@ async function importJob({ config, signal }: Context, id: string | number | unde
   if (chosen === undefined) throw usage(key === undefined ? 'the bundle has several jobs' : `the bundle has no job ${JSON.stringify(key)}`, `Name one: --job ${wanted.map((job) => job.key).join(' | ')}.`);
   const found = await getJob(workspace, jobId);
   if (found === undefined) throw missing(`there is no job ${jobId} at ${workspace.host}`, 'See them: `databricks jobs list`.');
-  const { name, deployment, tags } = chosen.settings;
+  const { name, deployment } = chosen.settings;
+  // What it executes is still its own.
+  const { [CODE_TAG]: _, ...tags } = chosen.settings.tags ?? {};
   // The mark of the bundle and the name under which it is looked for; everything else is the next deployment's.
   await updateJob(workspace, jobId, { name, deployment, edit_mode: 'UI_LOCKED', tags: { ...found.settings.tags, ...tags } });
   return { thing: 'job', name: `${name} (${jobId})`, was: `it was named ${JSON.stringify(found.settings.name ?? '')}` };

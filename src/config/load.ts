@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import { isRecord, readYaml, type Problem, type YamlFile } from './document.ts';
 import { elasticsearchAccess, enterTarget, workloadIdentity } from './environment.ts';
 import { readJobs } from './jobs.ts';
+import { readOverrides } from './overrides.ts';
 import { pipelineSchema, settingsSchema, type Pipeline } from './schema.ts';
 import { interpolate, resolveVariables, type Lookup, type Variable } from './variables.ts';
 
@@ -33,7 +34,7 @@ export function loadConfig(options: LoadOptions): Config {
   const name = bundleName(bundle, yaml, problems);
   const target = chooseTarget(bundle, options.target);
   const entered = enterTarget(root, target, environment);
-  const variables = resolveVariables({ file: yaml, bundle, target, flags: options.vars, environment }, problems);
+  const variables = resolveVariables({ file: yaml, bundle, target, flags: options.vars, environment, overrides: readOverrides(root, target, problems) }, problems);
   const texts = Object.fromEntries(Object.entries(variables).map(([key, variable]) => [key, variable.text]));
   const lookup: Lookup = (reference) => {
     if (reference === 'bundle.name') return name;

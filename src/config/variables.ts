@@ -1,4 +1,5 @@
 import { isRecord, type Problem, type YamlFile } from './document.ts';
+import type { Overrides } from './overrides.ts';
 
 /** A variable's text and where it came from, so that a bad value can be named at its source. */
 export type Variable = {
@@ -15,13 +16,14 @@ export type VariableSources = {
   /** `--var name=value`, in order; the last one wins. */
   flags: readonly string[];
   environment: Readonly<Record<string, string | undefined>>;
+  overrides: Overrides;
 };
 
-/** The bundle's variables after its own precedence: `--var`, then BUNDLE_VAR_name, then the target, then the default. */
+/** The bundle's variables after its own precedence: `--var`, then BUNDLE_VAR_name, then variable-overrides.json, then the target, then the default. */
 export function resolveVariables(sources: VariableSources, problems: Problem[]): Record<string, Variable> {
   const declared = isRecord(sources.bundle.variables) ? sources.bundle.variables : {};
   const flags = parseFlags(sources.flags, Object.keys(declared), problems);
-  const overrides = targetVariables(sources, Object.keys(declared), problems);
+  const overrides = { ...targetVariables(sources, Object.keys(declared), problems), ...fileVariables(sources.overrides, Object.keys(declared), problems) };
   const resolved: Record<string, Variable> = {};
   for (const [name, declaration] of Object.entries(declared)) {
     const fromEnvironment = sources.environment[`BUNDLE_VAR_${name}`];
@@ -65,6 +67,12 @@ function targetVariables({ file, bundle, target }: VariableSources, declared: st
     else problems.push({ where, message: `variable ${name} must be text, a number or a boolean` });
   }
   return values;
+}
+
+function fileVariables({ where, values }: Overrides, declared: string[], problems: Problem[]): Record<string, Omit<Variable, 'numeric'>> {
+  const named = Object.entries(values).filter(([name]) => declared.includes(name));
+  for (const [name, value] of named) if (!isScalarValue(value)) problems.push({ where, message: `variable ${name} must be text, a number or a boolean` });
+  return Object.fromEntries(named.map(([name, value]) => [name, { text: String(value), where: `${where}: ${name}` }]));
 }
 
 function unknownVariable(where: string, name: string, declared: string[]): Problem {

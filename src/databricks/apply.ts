@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import { Failure } from '../errors.ts';
 import type { Workspace } from './client.ts';
-import { CODE_TAG, codeHash, codeTag, runsByItself } from './code.ts';
+import { codeHash, codeTag, runsByItself } from './code.ts';
 import { asWorkspace, objectAt, plan, type Found, type Wanted, type WorkspaceStep } from './deploy.ts';
 import { listFiles, observe } from './observe.ts';
 import { createJob, createScope, deleteJob, deleteObject, deleteSecret, importFile, listSecrets, mkdirs, putSecret, resetJob, updateJob, writeFile, type WorkspaceObject } from './rest.ts';
@@ -114,12 +114,12 @@ async function stateAfter({ workspace, wanted, before, again, jobs, occasion, ac
     return there === undefined ? [] : [[file.object, { sha256: file.sha256, object_id: there.object_id, modified_at: there.modified_at }] as const];
   });
   const kept = wantedJobs.flatMap(({ key }) => (jobs[key] === undefined ? [] : [[key, jobs[key]] as const]));
-  const codeOf = (key: string) => {
+  const codeOf = ({ key, settings }: Wanted['jobs'][number]) => {
     const hash = codeHash(wanted, key);
     const known = before.code?.[key];
-    return known?.hash === hash ? known : { hash, staleRuns: activeRuns.filter((run) => run.key === key).map(({ runId }) => runId) };
+    return { hash, tag: codeTag(settings), staleRuns: known?.hash === hash ? known.staleRuns : activeRuns.filter((run) => run.key === key).map(({ runId }) => runId) };
   };
-  const code = Object.fromEntries(wantedJobs.filter(({ settings }) => runsByItself(settings)).map(({ key }) => [key, codeOf(key)]));
+  const code = Object.fromEntries(wantedJobs.filter(({ settings }) => runsByItself(settings) || codeTag(settings) !== undefined).map((job) => [job.key, codeOf(job)]));
   const next = occasion && {
     at: occasion.at,
     by: wanted.who.userName,
@@ -137,7 +137,7 @@ async function tagCode(workspace: Workspace, wanted: Wanted, found: Found, steps
   const written = new Set(steps.flatMap((step) => (step.do === 'create job' || step.do === 'update job' || step.do === 'tag job' ? [step.key] : [])));
   const outdated = wanted.jobs.flatMap(({ key }) => {
     const job = found.jobs[key];
-    return job === undefined || written.has(key) || job.settings.tags?.[CODE_TAG] === codeTag(wanted, key) ? [] : [[key, { ...job, settings: { ...job.settings, tags: settingsOf(wanted, key).tags } }] as const];
+    return job === undefined || written.has(key) || codeTag(job.settings) === codeTag(settingsOf(wanted, key)) ? [] : [[key, { ...job, settings: { ...job.settings, tags: settingsOf(wanted, key).tags } }] as const];
   });
   await Promise.all(outdated.map(([, { job_id: id, settings: { tags } }]) => updateJob(workspace, id, { tags })));
   return Object.fromEntries(outdated);
@@ -152,9 +152,7 @@ function contentOf(wanted: Wanted, path: string): Buffer {
 function settingsOf(wanted: Wanted, key: string): Wanted['jobs'][number]['settings'] {
   const job = wanted.jobs.find((candidate) => candidate.key === key);
   if (job === undefined) throw unknownTarget(`job ${key}`);
-  // After everything that it executes is there: jobs come last among the steps.
-  const tag = codeTag(wanted, key);
-  return tag === undefined ? job.settings : { ...job.settings, tags: { ...job.settings.tags, [CODE_TAG]: tag } };
+  return job.settings;
 }
 
 function unknownTarget(what: string): Failure {

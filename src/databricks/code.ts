@@ -3,27 +3,41 @@ import type { Place, WantedJob } from './bundle.ts';
 import type { BundleFile } from './files.ts';
 
 /**
- * The tag that holds the hash of what a job executes that runs on its own. It is ours alone and no part of the bundle: a deployment by the
- * Databricks CLI takes it away, and the next of ours puts it back. It tells what stands in the workspace, whoever lost the state.
+ * The tag that holds the hash of the files that a job executes, where the bundle gives the job that tag. It tells what stands in the workspace,
+ * whoever lost the state. The bundle's own value of it is a variable: what the last build computed, for the Databricks CLI.
  */
 export const CODE_TAG = 'streamgauge_code';
 
 type Deployment = Readonly<{ place: Place; files: readonly BundleFile[]; jobs: readonly WantedJob[] }>;
+
+/** The jobs with the mark of these files, each that has one in the bundle; the bundle's own value of it may be of earlier files. */
+export function marked(deployment: Deployment): WantedJob[] {
+  return deployment.jobs.map((job) => (job.settings.tags?.[CODE_TAG] === undefined ? job : { ...job, settings: { ...job.settings, tags: { ...job.settings.tags, [CODE_TAG]: hashOf(codeOf(deployment, job.key)) } } }));
+}
+
+/** A job's mark, wanted or found; undefined where it has none, or an empty one: a bundle's that was deployed without a build. */
+export function codeTag(settings: Readonly<{ tags?: Readonly<Record<string, string>> }> | undefined): string | undefined {
+  return settings?.tags?.[CODE_TAG] || undefined;
+}
 
 /** True for a job that runs on its own, and so may carry a stream: any other is started by somebody who waits for it, and is left to him. */
 export function runsByItself(settings: Readonly<Record<string, unknown>> | undefined): boolean {
   return ['schedule', 'trigger', 'continuous'].some((kind) => settings?.[kind] !== undefined);
 }
 
-/** The tag's value for this job; undefined where it has none. */
-export function codeTag(wanted: Deployment, key: string): string | undefined {
-  return runsByItself(wanted.jobs.find((job) => job.key === key)?.settings) ? codeHash(wanted, key) : undefined;
-}
-
-/** What a run of this job executes, as one hash: its settings, and every file but notebooks that only other jobs name. */
+/** What a run of this job executes, as one hash: its settings without the mark, and its files. */
 export function codeHash(wanted: Deployment, key: string): string {
   const settings = wanted.jobs.find((job) => job.key === key)?.settings;
-  const parts = [settings, wanted.files.filter(({ object }) => isCodeOf(wanted, key, object)).map(({ object, sha256 }) => [object, sha256])];
+  const { [CODE_TAG]: _, ...tags } = settings?.tags ?? {};
+  return hashOf([settings?.tags === undefined ? settings : { ...settings, tags }, codeOf(wanted, key)]);
+}
+
+/** Every file but notebooks that only other jobs name. */
+function codeOf(deployment: Deployment, key: string): [string, string][] {
+  return deployment.files.filter(({ object }) => isCodeOf(deployment, key, object)).map(({ object, sha256 }) => [object, sha256]);
+}
+
+function hashOf(parts: unknown): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
 }
 

@@ -2,7 +2,7 @@ import type { Config } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { placeOf, wantedJobs, type Place, type WantedJob } from './bundle.ts';
 import type { Workspace } from './client.ts';
-import { CODE_TAG, codeHash, codeTag, isCodeOf, runsByItself } from './code.ts';
+import { codeHash, codeTag, isCodeOf, marked, runsByItself } from './code.ts';
 import { differences, type Difference } from './differences.ts';
 import { bundleFiles, type BundleFile } from './files.ts';
 import { getJob, listJobs, me, type Job, type Me, type SecretKey, type WorkspaceObject } from './rest.ts';
@@ -48,7 +48,7 @@ export const FOREIGN = 'not written by this bundle';
 export async function wantedDeployment(workspace: Workspace, config: Config, secrets: WantedScope['secrets'], known?: Me): Promise<Wanted> {
   const [who, files] = await Promise.all([known ?? me(workspace), bundleFiles(config)]);
   const place = placeOf(config, who);
-  const jobs = wantedJobs(config, who, place);
+  const jobs = marked({ place, files, jobs: wantedJobs(config, who, place) });
   checkNotebooks(jobs, files, place);
   return { who, place, files, jobs, scope: { name: config.pipeline.secret_scope, secrets } };
 }
@@ -143,19 +143,20 @@ function windowMinutes(settings: Readonly<Record<string, unknown>> | undefined):
 /** Keys of the jobs that run on their own and whose runs, if any go on, execute something else than what will be deployed. Pure. */
 export function outdatedJobs(wanted: Wanted, found: Found): string[] {
   const steps = [...wanted.files.flatMap((file) => uploadSteps(wanted.place, file, found)), ...jobSteps(wanted, found), ...staleSteps(wanted, found)];
-  return wanted.jobs.filter(({ settings }) => runsByItself(settings)).map(({ key }) => key).filter((key) => {
+  return wanted.jobs.filter(({ settings }) => runsByItself(settings)).map(({ key, settings }) => ({ key, tags: [found.jobs[key]?.settings, settings].map(codeTag) })).filter(({ key, tags: [there, tag] }) => {
     // A lost state makes every file look foreign; the job's tag still knows what was deployed.
-    const same = found.jobs[key]?.settings.tags?.[CODE_TAG] === codeHash(wanted, key);
+    const same = there !== undefined && there === tag;
     const touches = (step: WorkspaceStep): boolean => {
       if (step.do === 'update job') return step.key === key;
       if (step.do === 'upload' && step.reason === FOREIGN && same) return false;
       return (step.do === 'upload' || step.do === 'delete') && isCodeOf(wanted, key, step.path.slice(wanted.place.files.length + 1));
     };
     // Somebody else wrote it, so there is no upload: what a run began with is what was deployed before.
-    const before = found.state.code?.[key]?.hash ?? found.jobs[key]?.settings.tags?.[CODE_TAG];
-    const replaced = before !== undefined && before !== codeHash(wanted, key) && Object.keys(found.alike).some((object) => isCodeOf(wanted, key, object));
+    const before = found.state.code?.[key]?.hash;
+    const isOther = before === undefined ? there !== undefined && there !== tag : before !== codeHash(wanted, key);
+    const replaced = isOther && Object.keys(found.alike).some((object) => isCodeOf(wanted, key, object));
     return replaced || steps.some(touches) || (found.state.code?.[key]?.staleRuns ?? []).length > 0;
-  });
+  }).map(({ key }) => key);
 }
 
 function scopeSteps(wanted: WantedScope, found: Found): WorkspaceStep[] {
@@ -190,9 +191,10 @@ function jobSteps(wanted: Wanted, found: Found): WorkspaceStep[] {
     if (job === undefined) return [{ do: 'create job', key, name: settings.name }];
     const changes = differences(settings, job.settings);
     if (changes.length > 0) return [{ do: 'update job', key, name: settings.name, job_id: job.job_id, changes }];
-    const [there, tag] = [job.settings.tags?.[CODE_TAG], codeTag(wanted, key)];
-    // What the last deployment wrote changes with the code, and without a step of its own.
-    const isOwn = there !== undefined && tag !== undefined && there === found.state.code?.[key]?.hash;
+    const [there, tag] = [codeTag(job.settings), codeTag(settings)];
+    // What the last deployment wrote changes with the code, and without a step of its own; an earlier release wrote the hash as the tag.
+    const known = found.state.code?.[key];
+    const isOwn = there !== undefined && tag !== undefined && there === (known?.tag ?? known?.hash);
     return there === tag || isOwn ? [] : [{ do: 'tag job', key, name: settings.name, job_id: job.job_id, found: there, wanted: tag }];
   });
 }

@@ -3,7 +3,7 @@ import { CODE_TAG } from './code.ts';
 /** One field that is not as it should be; `found` or `wanted` is undefined where only one side has it. */
 export type Difference = { field: string; wanted: unknown; found: unknown };
 
-/** What a deployment writes and no bundle says, on either side: what is planned of it is planned apart. */
+/** It follows the code, and is no setting that a run has to be restarted for: what is planned of it is planned apart. */
 const OURS = `tags.${CODE_TAG}`;
 
 /** Lists whose entries are known by a key: their order says nothing. */

@@ -17,8 +17,8 @@ export type DeployedState = Readonly<{
   jobs: Readonly<Record<string, number>>;
   /** The bundle's jobs are no longer among the workspace's newest: they are asked for one by one. */
   jobsApart?: boolean;
-  /** By job: the hash of what its runs execute, and the runs that were going on when it came: these execute something else. */
-  code?: Readonly<Record<string, { hash: string; staleRuns: readonly number[] }>>;
+  /** By job: the hash of what its runs execute, its mark, and the runs that were going on when it came: these execute something else. */
+  code?: Readonly<Record<string, { hash: string; tag?: string | undefined; staleRuns: readonly number[] }>>;
   history?: readonly Deployment[];
   /** Contents that the history names, by SHA-256: gzip in base64, or null where they stand in a file of their own. */
   contents?: Readonly<Record<string, string | null>>;

@@ -68,6 +68,21 @@ describe('precedence of a variable', () => {
     expect(load(repository, { target: 'local', environment }).pipeline.partitions).toBe(7);
     expect(load(repository, { target: 'local', environment, vars: ['partitions=8', 'partitions=9'] }).pipeline.partitions).toBe(9);
   });
+  it('between the target and BUNDLE_VAR_ stands the Databricks CLI’s file, of that target; what it names beyond the bundle’s variables is left alone', () => {
+    const folder = bundleFolder(undefined, { '.databricks/bundle/local/variable-overrides.json': '{"partitions": 5, "index": "mine", "somebody_elses": []}' });
+    expect(load(folder, { target: 'local' }).pipeline).toMatchObject({ partitions: 5, index: 'mine' });
+    expect(load(folder, { target: 'local', environment }).pipeline).toMatchObject({ partitions: 7, index: 'mine' });
+    expect(load(folder, { target: 'prod' }).pipeline.partitions).toBe(6);
+  });
+  it.each([
+    ['[1]', 'variable-overrides.json: must be one JSON object'],
+    ['{', 'variable-overrides.json: cannot be read: '],
+    ['{"partitions": [5]}', 'variable-overrides.json: variable partitions must be text, a number or a boolean'],
+    ['{"partitions": "many"}', 'variable-overrides.json: partitions: partitions: '],
+  ])('that file as %s is a problem, with its name', (text, message) => {
+    const folder = bundleFolder(undefined, { '.databricks/bundle/local/variable-overrides.json': text });
+    expect(failureOf(() => load(folder, { target: 'local' })).message).toContain(message);
+  });
 });
 
 describe('what is wrong is named, all at once', () => {

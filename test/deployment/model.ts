@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import type { Pipeline } from '../../src/config/config.ts';
-import { CODE_TAG, codeTag } from '../../src/databricks/code.ts';
+import { CODE_TAG, codeHash, codeTag, marked, runsByItself } from '../../src/databricks/code.ts';
 import type { Wanted as WorkspaceWanted } from '../../src/databricks/deploy.ts';
 import { describe as describeFile } from '../../src/databricks/files.ts';
 import { MADE_KEY, fingerprintKey, fingerprintKeys } from '../../src/databricks/scope.ts';
@@ -21,9 +21,14 @@ export function wantedOf(given: Given = {}): Wanted {
   const pipeline = { cluster_name: 'c', kafka_auth: 'scram', topics: ['t'], partitions: 2, window_minutes: 10, replication_factor: 1, min_insync_replicas: 1, retention_hours: 24, broker_count: 1, broker_instance_type: 'm', kafka_version: '4', subnets: ['s'], index: 'i', ...given } as unknown as Pipeline;
   const files = Object.entries(given.notebooks ?? { ingest: '1' }).map(([name, code]) => describeFile(`notebooks/${name}.py`, Buffer.from(`# Databricks notebook source\n${code}\n`)));
   const parameters = [{ name: 'window_minutes', default: String(given.window_minutes ?? 10) }];
-  const settings = { name: 'traffic', schedule: { quartz_cron_expression: '0 0 * * * ?' }, parameters, ...(given.tags && { tags: given.tags }), ...(given.max_concurrent_runs && { max_concurrent_runs: given.max_concurrent_runs }) };
-  const workspace: WorkspaceWanted = { who: { userName: 'a' }, place, files, jobs: [{ key: 'traffic', settings }], scope: { name: 'k', secrets } };
+  const settings = { name: 'traffic', schedule: { quartz_cron_expression: '0 0 * * * ?' }, parameters, tags: { ...given.tags, [CODE_TAG]: '' }, ...(given.max_concurrent_runs && { max_concurrent_runs: given.max_concurrent_runs }) };
+  const workspace = withJobs({ who: { userName: 'a' }, place, files, jobs: [], scope: { name: 'k', secrets } }, [{ key: 'traffic', settings }]);
   return { pipeline, workspace, template: indexTemplate(pipeline.index) as Record<string, unknown> };
+}
+
+/** The same deployment with these jobs, each that has a mark with the one of its files. */
+export function withJobs(wanted: WorkspaceWanted, jobs: WorkspaceWanted['jobs']): WorkspaceWanted {
+  return { ...wanted, jobs: marked({ ...wanted, jobs }) };
 }
 
 /** A world with nothing in it. */
@@ -55,10 +60,10 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
     const there = now.workspace.tree.find((object: any) => object.path === `${place.files}/${file.object}`);
     return [file.object, { sha256: file.sha256, object_id: there?.object_id, modified_at: there?.modified_at }];
   });
-  const tags = wanted.workspace.jobs.map(({ key }) => [key, codeTag(wanted.workspace, key)] as const);
+  const tags = wanted.workspace.jobs.map(({ key, settings }) => [key, codeTag(settings)] as const);
   for (const [key, tag] of tags) if (now.workspace.jobs[key] !== undefined && tag !== undefined) now.workspace.jobs[key].settings.tags = { ...now.workspace.jobs[key].settings.tags, [CODE_TAG]: tag };
   for (const { work } of steps) if (work.room === 'workspace' && work.step.do === 'tag job' && work.step.wanted === undefined) delete now.workspace.jobs[work.step.key].settings.tags[CODE_TAG];
-  const code = Object.fromEntries(tags.flatMap(([key, hash]) => (hash === undefined ? [] : [[key, { hash, staleRuns: [] }]])));
+  const code = Object.fromEntries(wanted.workspace.jobs.flatMap(({ key, settings }) => (runsByItself(settings) ? [[key, { hash: codeHash(wanted.workspace, key), tag: codeTag(settings), staleRuns: [] }]] : [])));
   now.workspace.state = { version: 1, files: Object.fromEntries(entries), jobs: Object.fromEntries(Object.entries(now.workspace.jobs).map(([key, job]: any) => [key, job.job_id])), code };
   return now;
 }

@@ -3,10 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Observed } from '../../src/deployment/plan.ts';
 import { driftOf, planDeployment } from '../../src/deployment/plan.ts';
 import { sentence, worst } from '../../src/deployment/step.ts';
-import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { CODE_TAG, codeTag } from '../../src/databricks/code.ts';
 import { DEFINITIONS } from '../../src/databricks/shapes.ts';
 import { EMPTY_STATE } from '../../src/databricks/state.ts';
-import { NOTHING, applied, configurations, place, wantedOf } from './model.ts';
+import { NOTHING, applied, configurations, place, wantedOf, withJobs } from './model.ts';
 
 const deployed = (given: Parameters<typeof wantedOf>[0] = {}, more: Partial<Observed> = {}): Observed => {
   const wanted = wantedOf(given);
@@ -54,7 +54,7 @@ describe('one plan from broker to index', () => {
     const twoJobs = (code: string, settings = {}) => {
       const wanted = wantedOf({ notebooks: { ingest: '1', other: code } });
       const [job] = wanted.workspace.jobs;
-      return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', schedule: { quartz_cron_expression: '0 0 * * * ?' }, tasks: tasks('other'), ...settings } }] } };
+      return { ...wanted, workspace: withJobs(wanted.workspace, [{ key: 'traffic', settings: { ...job?.settings, name: 'traffic', tasks: tasks('ingest') } }, { key: 'other', settings: { name: 'other', schedule: { quartz_cron_expression: '0 0 * * * ?' }, tasks: tasks('other'), ...settings } }]) };
     };
     const before = applied(twoJobs('1'), NOTHING, planDeployment(twoJobs('1'), NOTHING));
     const found = { ...before, activeRuns: [run, { key: 'other', jobId: 2, runId: 8 }] };
@@ -70,7 +70,7 @@ describe('one plan from broker to index', () => {
       return { ...found, workspace: { ...found.workspace, state: EMPTY_STATE, jobs: { traffic: { ...job, settings: { ...job.settings, tags: tag === undefined ? {} : { [CODE_TAG]: tag } } } } } };
     };
     const restarted = (tag: string | undefined) => planDeployment(wanted, lost(tag)).filter(({ action }) => action === 'restart').length;
-    expect([restarted(codeHash(wanted.workspace, 'traffic')), restarted('another'), restarted(undefined)]).toEqual([0, 1, 1]);
+    expect([restarted(codeTag(wanted.workspace.jobs[0]?.settings)), restarted('another'), restarted(undefined)]).toEqual([0, 1, 1]);
   });
 
   it.each<[string, string | undefined]>([['was taken away', undefined], ['was changed', 'another']])('the mark of what a job executes that %s is put back, and nothing restarts', (_how, tag) => {
@@ -79,16 +79,25 @@ describe('one plan from broker to index', () => {
     const tags: Record<string, string> = tag === undefined ? {} : { [CODE_TAG]: tag };
     const marked: Observed = { ...found, workspace: { ...found.workspace, jobs: { traffic: { ...job, settings: { ...job.settings, tags } } } } };
     const steps = planDeployment(wantedOf(), marked);
-    expect(steps).toMatchObject([{ action: 'change', thing: 'job', risk: 'safe', changes: [{ field: `tags.${CODE_TAG}`, found: tag, wanted: codeHash(wantedOf().workspace, 'traffic') }] }]);
+    expect(steps).toMatchObject([{ action: 'change', thing: 'job', risk: 'safe', changes: [{ field: `tags.${CODE_TAG}`, found: tag, wanted: codeTag(wantedOf().workspace.jobs[0]?.settings) }] }]);
     expect(planDeployment(wantedOf(), applied(wantedOf(), marked, steps))).toEqual([]);
     // With new code under it the mark changes as well: that is no step of its own.
     expect(brief(wantedOf({ notebooks: { ingest: '2' } }), deployed())).toEqual(['change notebook: safe']);
   });
 
+  it('a mark that an earlier release made, of settings as well, is its own: it changes with the next code', () => {
+    const found = deployed({}, { activeRuns: [run] });
+    const job = found.workspace.jobs.traffic as { job_id: number; settings: object };
+    const hash = found.workspace.state.code?.traffic?.hash ?? '';
+    const earlier: Observed = { ...found, workspace: { ...found.workspace, state: { ...found.workspace.state, code: { traffic: { hash, staleRuns: [] } } }, jobs: { traffic: { ...job, settings: { ...job.settings, tags: { [CODE_TAG]: hash } } } } } };
+    expect(planDeployment(wantedOf(), earlier)).toEqual([]);
+    expect(brief(wantedOf({ notebooks: { ingest: '2' } }), { ...earlier, activeRuns: [] })).toEqual(['change notebook: safe']);
+  });
+
   it('leaves a run alone whose job somebody starts and waits for, and gives that job no mark', () => {
     const waited = (code: string) => {
       const wanted = wantedOf({ notebooks: { ingest: code } });
-      const [{ settings: { schedule: _, ...settings } }] = wanted.workspace.jobs as any;
+      const [{ settings: { schedule: _, tags: __, ...settings } }] = wanted.workspace.jobs as any;
       return { ...wanted, workspace: { ...wanted.workspace, jobs: [{ key: 'traffic', settings }] } };
     };
     const found = applied(waited('1'), NOTHING, planDeployment(waited('1'), NOTHING));

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../../src/config/load.ts';
 import { apply } from '../../src/databricks/apply.ts';
-import { placeOf } from '../../src/databricks/bundle.ts';
+import { placeOf, wantedJobs } from '../../src/databricks/bundle.ts';
 import type { Call, Workspace } from '../../src/databricks/client.ts';
-import { CODE_TAG, codeHash } from '../../src/databricks/code.ts';
+import { CODE_TAG, codeTag } from '../../src/databricks/code.ts';
 import { outdatedJobs, plan, wantedDeployment, type WorkspaceStep } from '../../src/databricks/deploy.ts';
 import { observe } from '../../src/databricks/observe.ts';
 import { refused } from '../../src/databricks/failures.ts';
@@ -15,6 +15,7 @@ import { createJob, me, resetJob, updateJob, type Job, type Me } from '../../src
 import { readState } from '../../src/databricks/state.ts';
 import { activeRunsOf } from '../../src/deployment/observe.ts';
 import { Secret } from '../../src/errors.ts';
+import { writeCode } from '../../scripts/code.ts';
 import { repository } from '../config/bundle.ts';
 import { openWorkspace } from '../local/facades/workspace/fixture.ts';
 
@@ -128,10 +129,11 @@ describe('requests to the workspace', () => {
     const wanted = await wantedDeployment(workspace, config, secrets);
     const { jobs } = await observe(workspace, wanted);
     const tagsOf = (key: string) => wanted.jobs.find((job) => job.key === key)?.settings.tags ?? {};
-    await updateJob(workspace, jobs.traffic_counter?.job_id ?? 0, { tags: tagsOf('traffic_counter') });
+    const { [CODE_TAG]: mark, ...others } = tagsOf('traffic_counter');
+    await updateJob(workspace, jobs.traffic_counter?.job_id ?? 0, { tags: others });
     await updateJob(workspace, jobs.backup?.job_id ?? 0, { tags: { ...tagsOf('backup'), [CODE_TAG]: 'old' } });
     const { steps, asked: all, outdated } = await deployed({ stops: true });
-    expect([steps, outdated]).toMatchObject([[{ do: 'tag job', key: 'backup', found: 'old', wanted: undefined }, { do: 'tag job', key: 'traffic_counter', wanted: codeHash(wanted, 'traffic_counter') }], []]);
+    expect([steps, outdated]).toMatchObject([[{ do: 'tag job', key: 'backup', found: 'old', wanted: undefined }, { do: 'tag job', key: 'traffic_counter', wanted: mark }], []]);
     expect(all.toSorted()).toEqual([...reads, page].toSorted());
     await deployed();
     expect((await deployed({ stops: true })).steps).toEqual([]);
@@ -150,19 +152,29 @@ describe('requests to the workspace', () => {
 });
 
 describe('after the Databricks CLI has deployed the same bundle', () => {
-  it('only the tag is missing that is ours alone; an edit by hand is still one', async () => {
+  it('there is nothing left to do, where it was built, and without that only the mark; an edit by hand is still one', async () => {
     const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
     const wanted = await wantedDeployment(workspace, config, secrets);
     const jobs = async (): Promise<Job[]> => Object.values((await observe(workspace, wanted)).jobs);
     const ids = Object.fromEntries(Object.entries((await observe(workspace, wanted)).jobs).map(([key, { job_id: id }]) => [key, id]));
-    // Every file anew, every job reset to what the bundle says: without our tag.
+    // Every file anew, every job reset to what the bundle says.
     for (const { path, content } of wanted.files) expect((await served.importFile(`${wanted.place.files}/${path}`, new Uint8Array(content), true)).status).toBe(200);
-    for (const { key, settings } of wanted.jobs) await resetJob(workspace, ids[key] ?? 0, settings);
-    const tag = { do: 'tag job', key: 'traffic_counter', wanted: codeHash(wanted, 'traffic_counter') };
+    const byCli = async (): Promise<void> => {
+      const said = wantedJobs(loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} }), wanted.who, wanted.place);
+      for (const { key, settings } of said) await resetJob(workspace, ids[key] ?? 0, settings);
+    };
+    const marks = async (): Promise<(string | undefined)[]> => (await jobs()).map(({ settings }) => codeTag(settings));
+    const tag = { do: 'tag job', key: 'traffic_counter', wanted: codeTag(wanted.jobs.find(({ key }) => key === 'traffic_counter')?.settings) };
+    await byCli();
     expect(await deployed({ stops: true })).toMatchObject({ steps: [{ ...tag, found: undefined }], outdated: [] });
-    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(() => undefined));
+    await writeCode(folder);
+    await byCli();
+    expect(await deployed({ stops: true })).toMatchObject({ steps: [], outdated: [] });
+    expect(await marks()).toEqual(wanted.jobs.map(({ key }) => (key === 'traffic_counter' ? tag.wanted : undefined)));
+    rmSync(join(folder, '.databricks'), { recursive: true });
+    await byCli();
     expect((await deployed()).steps).toMatchObject([tag]);
-    expect((await jobs()).map(({ settings }) => settings.tags?.[CODE_TAG])).toEqual(wanted.jobs.map(({ key }) => (key === 'traffic_counter' ? tag.wanted : undefined)));
+    expect(await marks()).toEqual(wanted.jobs.map(({ key }) => (key === 'traffic_counter' ? tag.wanted : undefined)));
     expect((await readState(workspace, wanted.place)).history?.at(-1)?.what).toEqual([`take in ${wanted.files.length} files that stood there as they should`]);
     const second = await deployed();
     expect([second.steps, second.asked.filter((call) => call.includes('/export'))]).toEqual([[], ['GET /api/2.0/workspace/export']]);
