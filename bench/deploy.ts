@@ -22,7 +22,7 @@ export async function run({ root, log }: Setting): Promise<Measured[]> {
     const requests = join(folder, 'requests');
     const environment = { CI: 'true', NODE_OPTIONS: `--import ${join(folder, 'count.mjs')}`, REQUESTS_FILE: requests };
     const verb = (...args: string[]): Promise<number> => timed([program, ...args, '-t', 'local'], root, environment);
-    // From here on it is known whose credential this is: a first invocation asks that, too.
+    // From here on it is known whose token this is: a first invocation asks that, too. A service principal, as whom CI deploys, is known by its id.
     await verb('deploy');
     const [plan, nothing, changed, counts]: number[][] = [[], [], [], []];
     for (let round = 0; round < ROUNDS; round += 1) {

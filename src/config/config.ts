@@ -54,6 +54,8 @@ export type Config = Readonly<{
     /** Where it is kept who a credential belongs to; undefined for nowhere. */
     identityFile?: string;
     workloadIdentity?: WorkloadIdentity;
+    /** True where nothing in the bundle is named after a display name: then a service principal's id says all that has to be known of it. */
+    knownById?: boolean;
   }>;
   elasticsearch: ElasticsearchAccess | undefined;
   /** Region for the AWS SDK; undefined leaves it to its default chain. Endpoints and credentials are the chain's own. */

@@ -63,6 +63,7 @@ export function loadConfig(options: LoadOptions): Config {
       httpPath: texts.warehouse_id ? `/sql/1.0/warehouses/${texts.warehouse_id}` : environment.DATABRICKS_HTTP_PATH,
       ...identityFile(environment),
       workloadIdentity: workloadIdentity(environment),
+      knownById: settings.mode !== 'development' && !JSON.stringify([settings.workspace, jobs]).includes('${workspace.current_user.short_name}'),
     },
     elasticsearch: elasticsearchAccess(environment),
     awsRegion: texts.aws_region || environment.AWS_REGION || environment.AWS_DEFAULT_REGION,

@@ -26,6 +26,8 @@ export type Workspace = {
   host: string;
   /** Headers of the SDK's unified authentication, fresh for each use. */
   authorization(): Promise<Record<string, string>>;
+  /** The service principal that this is, by its application id, which is its user name; undefined where only the workspace knows who it is, or its display name is needed. */
+  principal?(): Promise<string | undefined>;
   /** What is remembered of who this is; undefined where nothing shall be. */
   identities?: Identities;
   /** The JSON object (or, with `raw`, a Buffer) that the workspace answers; throws a Failure otherwise. */
@@ -43,6 +45,7 @@ export type ConnectOptions = {
 };
 
 const RETRY_AFTER_LIMIT_MS = 60_000;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * Resolves host and credentials through the Databricks SDK (environment, profiles, OAuth) and returns a workspace to call.
@@ -62,10 +65,17 @@ export async function connect(databricks: Config['databricks'], options: Connect
     const headers = JSON.stringify(await authorization());
     return `${host} ${sdk.authType === 'pat' || sdk.clientId === undefined ? headers : sdk.clientId}`;
   };
+  const principal = async (): Promise<string | undefined> => {
+    if (databricks.knownById !== true || !UUID.test(sdk.clientId ?? '')) return undefined;
+    // Only by authenticating the SDK finds out which way it does.
+    await authorization();
+    return sdk.authType === 'oauth-m2m' || isWorkloadIdentity(sdk.authType) ? sdk.clientId : undefined;
+  };
   const identities = databricks.identityFile === undefined ? undefined : identitiesIn(databricks.identityFile, credential);
   const withSignal = (signal: AbortSignal | undefined): Workspace => ({
     host,
     authorization,
+    principal,
     identities,
     withSignal,
     request: <T>(call: Call) => send<T>({ host, authorization, call, options: { ...options, signal } }).catch(async (error: unknown) => {

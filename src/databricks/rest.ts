@@ -32,8 +32,10 @@ async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Who is asking; asked again only where that was long ago, or something was refused since. */
+/** Who is asking: a service principal by its id; anybody else is asked for, again only where that was long ago, or something was refused since. */
 export async function me(workspace: Workspace): Promise<Me> {
+  const principal = await workspace.principal?.();
+  if (principal !== undefined) return { userName: principal };
   const known = await workspace.identities?.known();
   if (known !== undefined) return known;
   const who = await workspace.request<Me>({ method: 'GET', path: '/api/2.0/preview/scim/v2/Me' });

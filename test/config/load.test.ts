@@ -60,6 +60,14 @@ describe('the product’s own databricks.yml', () => {
   });
 });
 
+describe('who deploys', () => {
+  it('has to be known by display name only where the bundle names something after it', () => {
+    const known = (target: string, edit?: (text: string) => string) => load(bundleFolder(edit), { target }).databricks.knownById;
+    expect([known('local'), known('prod'), known('dev')]).toEqual([true, true, false]);
+    expect(known('prod', (text) => text.replace('root_path: /Workspace/Shared', 'root_path: /Workspace/${workspace.current_user.short_name}'))).toBe(false);
+  });
+});
+
 describe('precedence of a variable', () => {
   const environment = { BUNDLE_VAR_partitions: '7' };
   it('default, then target, then BUNDLE_VAR_, then --var', () => {

@@ -183,4 +183,22 @@ describe('OAuth M2M', () => {
     }, null);
     expect(await asked).toEqual(ME);
   });
+
+  it('knows a service principal by its id, where no display name is needed; a personal access token beside such an id is somebody', async () => {
+    const id = '813073e7-3b08-4c0d-8619-0123456789ab';
+    const who = (environment: Record<string, string>, token: string | null): Promise<string> =>
+      withToken(async () => {
+        Object.assign(process.env, environment);
+        try {
+          return (await me(await connect({ ...configOf().databricks, knownById: true }))).userName;
+        } finally {
+          for (const name of Object.keys(environment)) delete process.env[name];
+        }
+      }, token);
+    nock(HOST).get('/oidc/.well-known/oauth-authorization-server').reply(200, { authorization_endpoint: `${HOST}/oidc/v1/authorize`, token_endpoint: `${HOST}/oidc/v1/token` });
+    nock(HOST).post('/oidc/v1/token', /grant_type=client_credentials/).reply(200, { access_token: 'oauth-token', token_type: 'Bearer', expires_in: 3600 });
+    expect(await who({ DATABRICKS_CLIENT_ID: id, DATABRICKS_CLIENT_SECRET: 'secret' }, null)).toBe(id);
+    nock(HOST).get('/api/2.0/preview/scim/v2/Me').reply(200, ME);
+    expect(await who({ DATABRICKS_CLIENT_ID: id, DATABRICKS_AUTH_TYPE: 'pat' }, 'dapi-token')).toBe(ME.userName);
+  });
 });

@@ -17,11 +17,11 @@ const file = join(mkdtempSync(join(tmpdir(), 'identity-')), 'token');
 writeFileSync(file, 'jwt-of-file\n');
 
 /** One call of an invocation that has nothing but this environment. */
-const call = (environment: Record<string, string>): Promise<string> =>
+const call = (environment: Record<string, string>, knownById = false): Promise<string> =>
   withToken(async () => {
     Object.assign(process.env, environment);
     try {
-      return (await me(await connect({ ...configOf().databricks, workloadIdentity: workloadIdentity(environment) }, { firstPauseMs: 1, attempts: 3 }))).userName;
+      return (await me(await connect({ ...configOf().databricks, workloadIdentity: workloadIdentity(environment), knownById }, { firstPauseMs: 1, attempts: 3 }))).userName;
     } finally {
       for (const name of Object.keys(environment)) delete process.env[name];
     }
@@ -42,6 +42,19 @@ describe('workload identity', () => {
     nock(HOST).post('/oidc/v1/token', { ...exchange, subject_token: subject }).reply(200, { access_token: 'access', token_type: 'Bearer', expires_in: 3600 });
     nock(HOST, { reqheaders: { authorization: 'Bearer access' } }).get('/api/2.0/preview/scim/v2/Me').reply(200, ME);
     expect(await call({ DATABRICKS_CLIENT_ID: 'sp-1', ...environment })).toBe(ME.userName);
+  });
+
+  it('is the service principal that is named, whom nobody has to be asked for: unless its display name is needed, or the name is no application id', async () => {
+    const id = '813073e7-3b08-4c0d-8619-0123456789ab';
+    const environment = { DATABRICKS_AUTH_TYPE: 'env-oidc', DATABRICKS_OIDC_TOKEN: 'jwt', DATABRICKS_CLIENT_ID: id };
+    const granted = (): void => void (discovered(), nock(HOST).post('/oidc/v1/token').reply(200, { access_token: 'access', expires_in: 3600 }));
+    granted();
+    expect(await call(environment, true)).toBe(id);
+    for (const [client, knownById] of [[id, false], ['sp-1', true]] as const) {
+      granted();
+      nock(HOST).get('/api/2.0/preview/scim/v2/Me').reply(200, ME);
+      expect(await call({ ...environment, DATABRICKS_CLIENT_ID: client }, knownById)).toBe(ME.userName);
+    }
   });
 
   it('names no service principal where the federation policy is the account’s', async () => {

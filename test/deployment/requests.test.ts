@@ -26,6 +26,8 @@ let served: Awaited<ReturnType<typeof openWorkspace>>;
 let asked: string[] = [];
 let workspace: Workspace;
 let known: Me | undefined;
+/** A service principal, as whom CI deploys, on a runner that remembers nothing. */
+const PRINCIPAL = '813073e7-3b08-4c0d-8619-0123456789ab';
 
 beforeAll(async () => {
   for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
@@ -49,20 +51,20 @@ afterAll(() => served.stop());
 type Done = { steps: WorkspaceStep[]; apart: boolean; outdated: string[] };
 
 /** The workspace's part of `deploy`; `stops` where only the plan is wanted. Returns what it did, and what that asked of the workspace. */
-async function deployed({ stops = false } = {}): Promise<Done & { asked: string[] }> {
+async function deployed({ stops = false, by = workspace, target = 'local' } = {}): Promise<Done & { asked: string[] }> {
   asked = [];
-  const config = loadConfig({ cwd: folder, target: 'local', vars: [], needsEnvironment: false, environment: {} });
-  const who = await me(workspace);
+  const config = loadConfig({ cwd: folder, target, vars: [], needsEnvironment: false, environment: {} });
+  const who = await me(by);
   const all = async (): Promise<Done> => {
-    const bare = await wantedDeployment(workspace, config, {}, who);
+    const bare = await wantedDeployment(by, config, {}, who);
     const wanted = { ...bare, scope: { ...bare.scope, secrets } };
-    const found = await observe(workspace, wanted);
-    const activeRuns = await activeRunsOf(workspace, wanted, found);
+    const found = await observe(by, wanted);
+    const activeRuns = await activeRunsOf(by, wanted, found);
     const steps = plan(wanted, found);
-    if (!stops) await apply(workspace, wanted, found, steps, () => undefined, { at: '2026-01-05T00:00:00Z', what: [], activeRuns });
+    if (!stops) await apply(by, wanted, found, steps, () => undefined, { at: '2026-01-05T00:00:00Z', what: [], activeRuns });
     return { steps, apart: found.jobsApart, outdated: outdatedJobs(wanted, found) };
   };
-  const done = stops ? await all() : await underDeployLock(workspace, placeOf(config, who), who, { force: false, warn: () => undefined }, all);
+  const done = stops ? await all() : await underDeployLock(by, placeOf(config, who), who, { force: false, warn: () => undefined }, all);
   return { ...done, asked };
 }
 
@@ -191,5 +193,17 @@ describe('after the Databricks CLI has deployed the same bundle', () => {
     await served.importFile(`${place.root}${path}`, new Uint8Array(content), true);
     expect(await deployed()).toMatchObject({ steps: [], outdated: ['traffic_counter'] });
     expect(await deployed()).toMatchObject({ steps: [], outdated: [] });
+  });
+});
+
+describe('on a runner that remembers nothing, as the service principal that CI is', () => {
+  it.each(['notebooks/windows.py', 'notebooks/pipeline/tables.py', 'notebooks/rebuild.py'])('%s, changed, costs at most twelve, too: nobody has to ask who that is', async (file) => {
+    const by: Workspace = { ...workspace, principal: async () => PRINCIPAL, identities: undefined };
+    await deployed({ by, target: 'prod' });
+    change(file);
+    const { steps, asked: all } = await deployed({ by, target: 'prod' });
+    expect(steps).toMatchObject([{ do: 'upload', file, reason: 'changed' }]);
+    expect(all.length).toBeLessThanOrEqual(12);
+    expect((await readState(by, placeOf(loadConfig({ cwd: folder, target: 'prod', vars: [], needsEnvironment: false, environment: {} }), { userName: PRINCIPAL }))).history?.at(-1)?.by).toBe(PRINCIPAL);
   });
 });

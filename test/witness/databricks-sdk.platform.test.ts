@@ -78,6 +78,6 @@ describe('databricks-sdk (Python)', () => {
     const credentials = JSON.parse(readFileSync(join(inject('platform').stateDir, 'credentials.json'), 'utf8')) as Record<string, string>;
     const { DATABRICKS_TOKEN: _, ...environment } = inject('environment');
     const input = { host: environment.DATABRICKS_HOST, client_id: credentials.databricksClientId, client_secret: credentials.databricksClientSecret };
-    expect(await ask('service_principal', input, environment)).toEqual({ auth: 'oauth-m2m', user: 'streamgauge@localhost', jobs: true, wrong: expect.stringContaining('invalid_client') });
+    expect(await ask('service_principal', input, environment)).toEqual({ auth: 'oauth-m2m', user: credentials.databricksClientId, jobs: true, wrong: expect.stringContaining('invalid_client') });
   });
 });

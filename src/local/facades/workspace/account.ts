@@ -10,6 +10,8 @@ export type AccountOptions = {
   baseUrl: string;
   workspaceId: string;
   userName: string;
+  /** The service principal: its user name is its id. */
+  client?: { id: string };
   /** The one SQL warehouse: `httpPath` is where its Thrift endpoint listens. */
   warehouse: { id: string; httpPath: string };
 };
@@ -29,6 +31,8 @@ export function accountRoutes(options: AccountOptions): Account {
   const { app, get, post, put } = routeTable('/');
   get('/api/2.0/preview/scim/v2/Me', nothing, (_, c) => {
     c.header('X-Databricks-Org-Id', options.workspaceId);
+    const principal = options.client?.id;
+    if (principal !== undefined && c.get('subject') === principal) return { id: '1000000000000002', userName: principal, displayName: 'streamgauge', active: true };
     return { id: '1000000000000001', userName, displayName: userName, active: true, emails: [{ type: 'work', value: userName, primary: true }] };
   });
 

@@ -32,7 +32,8 @@ describe('who may come in', () => {
     for (const response of [await ask({}, { authorization: basic('robot', 's:cret%') }), await ask({ client_id: 'robot', client_secret: 's:cret%' })]) {
       const answer = (await response.json()) as any;
       expect(answer).toMatchObject({ token_type: 'Bearer', expires_in: 3600 });
-      expect((await fetch('GET', '/api/2.0/preview/scim/v2/Me', { headers: { authorization: `Bearer ${answer.access_token}` } })).status).toBe(200);
+      const asked = await fetch('GET', '/api/2.0/preview/scim/v2/Me', { headers: { authorization: `Bearer ${answer.access_token}` } });
+      expect([asked.status, await asked.json()]).toEqual([200, expect.objectContaining({ userName: 'robot' })]);
       const [claims, signature] = answer.access_token.split('.');
       const forged = Buffer.from(JSON.stringify({ sub: 'x', exp: Date.now() + 1e9 })).toString('base64url');
       for (const bad of [`${forged}.${signature}`, `${claims}.${signature}x`]) expect((await fetch('GET', '/api/2.2/jobs/list', { headers: { authorization: `Bearer ${bad}` } })).status).toBe(403);
