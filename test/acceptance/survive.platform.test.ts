@@ -33,7 +33,7 @@ const job = (name: string, task: string): string => `resources:
   jobs:
     ${name}:
       name: ${name} survive [\${bundle.name}]
-      tags: {streamgauge: "\${bundle.name}/\${bundle.target}"}
+      tags: {streamgauge: "\${bundle.name}/\${bundle.target}", streamgauge_code: "\${var.traffic_counter_code}"}
       schedule: {quartz_cron_expression: "0 0 0 1 1 ?", timezone_id: UTC, pause_status: PAUSED}
       parameters: [{name: late_policy, default: "\${var.late_policy}"}]
       tasks: [{task_key: ${task}, notebook_task: {notebook_path: ../notebooks/${task}.py}}]
