@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
+import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
@@ -27,6 +28,18 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const running = process.env.STREAMGAUGE_TEST_ENVIRONMENT;
   if (running !== undefined) return useRunning(project, running);
+  const { environment, platform, stop } = await (shared.streamgaugePlatform ??= begin());
+  project.provide('environment', environment);
+  project.provide('platform', platform);
+  return stop;
+}
+
+type Started = { environment: Record<string, string>; platform: ProvidedContext['platform']; stop(): Promise<void> };
+
+/** Each project evaluates this module for itself; the platform is one for all. */
+const shared = globalThis as { streamgaugePlatform?: Promise<Started> };
+
+async function begin(): Promise<Started> {
   const kept = process.env.STREAMGAUGE_TEST_STATE;
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
   // Spark must know where it is when it starts.
@@ -40,14 +53,15 @@ export default async function setup(project: TestProject): Promise<() => Promise
     ports: { offset: Number(process.env.STREAMGAUGE_PORT_OFFSET ?? (await freePortOffset())) },
     progress: { update: say, note: say },
   });
-  project.provide('environment', platform.environment);
-  project.provide('platform', { stateDir: join(folder, 'local'), runtime, hadoopDir });
   void platform.failed.then((failure) => say(`${failure.message}`));
-  return async () => {
+  let stopping: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
     await platform.stop();
     if (kept === undefined) await rm(folder, { recursive: true, force: true });
     if (hadoopDir !== undefined) await rm(hadoopDir, { recursive: true, force: true });
   };
+  // Whichever project ends first: by then no test of any runs.
+  return { environment: platform.environment, platform: { stateDir: join(folder, 'local'), runtime, hadoopDir }, stop: () => (stopping ??= stop()) };
 }
 
 async function useRunning(project: TestProject, folder: string): Promise<() => Promise<void>> {
