@@ -5,7 +5,7 @@ export type PollOptions = {
   /** What is being waited for, as it reads after "waiting for". */
   what: string;
   deadlineMs: number;
-  /** First pause; each later pause is 1.5 times the one before, up to `maxIntervalMs`. */
+  /** The least pause. An eighth of the time that was waited is the next one, up to `maxIntervalMs`: an end is seen at most so much later. */
   intervalMs: number;
   maxIntervalMs?: number;
   signal?: AbortSignal;
@@ -16,12 +16,13 @@ export type PollOptions = {
 /** Calls `probe` until it returns something other than `undefined`; throws a `deadline` Failure when time is up. */
 export async function poll<T>(options: PollOptions, probe: (attempt: number) => Promise<T | undefined>): Promise<T> {
   const startedAt = performance.now();
-  let pauseMs = options.intervalMs;
+  const longestMs = options.maxIntervalMs ?? options.intervalMs * 4;
   for (let attempt = 1; ; attempt += 1) {
     options.signal?.throwIfAborted();
     const found = await probe(attempt);
     if (found !== undefined) return found;
-    const leftMs = options.deadlineMs - (performance.now() - startedAt);
+    const waitedMs = performance.now() - startedAt;
+    const leftMs = options.deadlineMs - waitedMs;
     if (leftMs <= 0) {
       throw new Failure({
         code: 'DEADLINE_EXCEEDED',
@@ -30,8 +31,7 @@ export async function poll<T>(options: PollOptions, probe: (attempt: number) => 
         hint: options.hint,
       });
     }
-    await pause(Math.min(pauseMs, leftMs), options.signal);
-    pauseMs = Math.min(pauseMs * 1.5, options.maxIntervalMs ?? options.intervalMs * 4);
+    await pause(Math.min(Math.max(options.intervalMs, waitedMs / 8), longestMs, leftMs), options.signal);
   }
 }
 

@@ -15,7 +15,8 @@ import { certify, type Certificate, type Found } from '../proof/certificate.ts';
 import type { Differences } from '../proof/difference.ts';
 import { proveDocuments } from '../proof/documents.ts';
 import { windowMinutes } from '../proof/length.ts';
-import { openDigests, openShardRows, provePartition, type PartitionProof, type Side } from '../proof/records.ts';
+import { inOrder, pairsOf, since } from '../proof/pairs.ts';
+import { openDigests, openShardRows, provePartition, readEarly, type Early, type PartitionProof, type Side } from '../proof/records.ts';
 import { periodOf } from '../proof/period.ts';
 import { proveWindows } from '../proof/windows.ts';
 
@@ -52,16 +53,18 @@ async function proveAll(context: Context, periodIn: (minutes: number) => Period)
   const startedAt = performance.now();
   const found: Found = { records: none(), shards: none(), backup: none(), windows: none(), documents: none() };
   progress.stage('connect');
-  const opened: { sql?: Sql; reader?: Reader } = {};
+  const opened: { sql?: Sql; reader?: Reader; early?: Early } = {};
   const over = new AbortController();
   const verifying = isWhole(wanted) ? verified(context, over.signal) : undefined;
   const elasticsearch = await openElasticsearch(config, signal);
   try {
     const { pipeline } = config;
     const tables = tableNames(pipeline);
+    const rules = { fields: { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field }, maxFutureMinutes: pipeline.max_future_minutes };
     const connecting = [
       clientAccess(config, 'pipeline').then(async (access) => {
         opened.reader = await openReader(access, signal);
+        if (isWhole(wanted)) opened.early = readEarly(opened.reader, pipeline.shard_size, rules, topicOffsets(access, pipeline.topics).then(inOrder));
         return access;
       }),
       openSql(config, signal).then(async (sql) => {
@@ -75,16 +78,15 @@ async function proveAll(context: Context, periodIn: (minutes: number) => Period)
     await Promise.allSettled(connecting);
     const [access, { versions, minutes }] = await Promise.all(connecting);
     const period = periodIn(minutes);
-    const { sql, reader } = opened as Required<typeof opened>;
+    const { sql, reader, early } = opened as Required<Pick<typeof opened, 'sql' | 'reader'>> & typeof opened;
     const proof: Proof = { sql, tables, versions, shardSize: pipeline.shard_size, windowMinutes: minutes, topics: pipeline.topics };
     // After the tables' versions: what they hold, the broker had by then.
     const offsets = topicOffsets(access, pipeline.topics);
-    const fields = { timestamp: pipeline.timestamp_field, value: pipeline.value_field, key: pipeline.key_field };
-    const side: Side = { proof, reader, rules: { fields, maxFutureMinutes: pipeline.max_future_minutes } };
+    const side: Side = { proof, reader, rules };
     progress.stage('broker = raw = windows = documents');
     // Side by side: the controller reads the brokers while Spark computes the windows.
     const [partitions, windows, documents, objects] = await Promise.all([
-      proveRecords(context, side, { period, offsets, found }),
+      proveRecords(context, side, { period, offsets, early, found }),
       proveWindows(proof, period, found.windows),
       proveDocuments(proof, period, { elasticsearch, index: pipeline.index }, found.documents),
       verifying,
@@ -95,6 +97,7 @@ async function proveAll(context: Context, periodIn: (minutes: number) => Period)
     return certify({ madeAt: new Date().toISOString(), target: config.target, period: times, tables: versions, partitions, backup, windows, documents, seconds, found, isWhole: isWhole(period) });
   } finally {
     over.abort();
+    await opened.early?.digests.close();
     await opened.reader?.close();
     await opened.sql?.close();
     await elasticsearch.close();
@@ -111,36 +114,31 @@ function verified({ config, signal }: Context, over: AbortSignal): Promise<Verif
   return verifying;
 }
 
-type Records = { period: Period; offsets: Promise<PartitionOffsets[]>; found: Found };
+type Records = { period: Period; offsets: Promise<PartitionOffsets[]>; early: Early | undefined; found: Found };
 
-async function proveRecords({ progress }: Context, side: Side, { period, offsets: asked, found }: Records): Promise<PartitionProof[]> {
-  const [known, offsets] = await Promise.all([extents(side.proof, period), asked]);
-  const extentOf = ({ topic, partition, start }: PartitionOffsets): Extent | undefined => {
-    const extent = known.find((candidate) => candidate.topic === topic && candidate.partition === partition);
-    if (!isWhole(period)) return extent;
-    if (extent === undefined) return { topic, partition, first: start, next: start };
-    // What stands at the broker before the first row of raw was lost.
-    return start < extent.first ? { ...extent, first: start } : extent;
-  };
-  const gone = known.filter((extent) => !offsets.some(({ topic, partition }) => topic === extent.topic && partition === extent.partition));
-  const places = [...offsets, ...gone.map(({ topic, partition, next }) => ({ topic, partition, start: next, end: next }))];
-  const wanted = places.flatMap((broker) => {
-    const extent = extentOf(broker);
-    return extent === undefined ? [] : [{ broker, extent }];
-  });
-  wanted.sort((a, b) => (a.extent.topic === b.extent.topic ? a.extent.partition - b.extent.partition : a.extent.topic < b.extent.topic ? -1 : 1));
-  const sources = { shards: openShardRows(side.proof, wanted), digests: openDigests(side, wanted) };
-  const partitions: PartitionProof[] = [];
+async function proveRecords({ progress }: Context, side: Side, { period, offsets: asked, early, found }: Records): Promise<PartitionProof[]> {
+  // Of everything, no extent has to be known first.
+  const everything = isWhole(period) ? openShardRows(side.proof) : undefined;
+  const opened = [everything];
   try {
-    for (const { broker, extent } of wanted) {
-      progress.update(`${broker.topic}/${broker.partition}`);
-      const proved = await provePartition(side, { extent, broker }, sources, found);
-      partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
+    const [known, now, before] = await Promise.all([extents(side.proof, period), asked, early?.offsets ?? []]);
+    const pairs = pairsOf(known, since(before, now), isWhole(period));
+    const sources = { shards: everything ?? openShardRows(side.proof, pairs.map(({ extent }) => extent)), digests: openDigests(side, pairs, early) };
+    opened.push(sources.shards);
+    const partitions: PartitionProof[] = [];
+    try {
+      for (const { broker, extent } of pairs) {
+        progress.update(`${broker.topic}/${broker.partition}`);
+        const proved = await provePartition(side, { extent, broker }, sources, found);
+        partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
+      }
+    } finally {
+      await sources.digests.close();
     }
+    return partitions;
   } finally {
-    await Promise.all([sources.shards.close(), sources.digests.close()]);
+    for (const rows of opened) await rows?.close();
   }
-  return partitions;
 }
 
 /** Records that came after the last run: counted by reading, as the others are. */

@@ -54,12 +54,12 @@ export async function extents(proof: Proof, period: Period): Promise<Extent[]> {
  * One row a shard, in the order of topic, partition and shard: `first`, `last`, `records`, `distinct_records`, `good`, `payloads`, `rows` from `raw`, and
  * what the ledger says of it (`ledger_...`, null where it has no such shard). The rows themselves stay where they are.
  *
- * Sorted as one partition: ORDER BY looks at the keys first to cut them into ranges, and for that computes all digests twice.
+ * `wanted`: these extents, or all there is of the pipeline's topics. Sorted as one partition: ORDER BY looks at the keys first to cut them into ranges, and for that computes all digests twice.
  */
-export async function* shardRows(proof: Proof, wanted: readonly Extent[]): AsyncGenerator<Row, void, void> {
+export async function* shardRows(proof: Proof, wanted?: readonly Extent[]): AsyncGenerator<Row, void, void> {
   const { sql, shardSize } = proof;
-  if (wanted.length === 0) return;
-  const anyOf = (condition: (extent: Extent) => string): string => wanted.map((extent) => `(topic = '${extent.topic}' AND partition = ${extent.partition} AND ${condition(extent)})`).join(' OR ');
+  if (wanted?.length === 0) return;
+  const anyOf = (condition: (extent: Extent) => string): string => wanted === undefined ? ours(proof) : wanted.map((extent) => `(topic = '${extent.topic}' AND partition = ${extent.partition} AND ${condition(extent)})`).join(' OR ');
   yield* sql.rows(`
     WITH slices AS (
       SELECT topic, partition, slice AS shard, count_if(error IS NULL) AS good,

@@ -39,19 +39,21 @@ export type Place = { topic: string; partition: number };
 /** One result over many partitions, handed out partition by partition, in the result's order. */
 export type ByPartition<T> = { of(place: Place): AsyncGenerator<T, void, void>; close(): Promise<void> };
 
-/** `placeOf` says which partition an item is of; whoever asks for a partition has taken all that comes before it. */
+/** `placeOf` says which partition an item is of; whoever asks for a partition has taken all that comes before it. The source begins at once. */
 export function byPartition<T>(source: AsyncGenerator<T, void, undefined>, placeOf: (item: T) => Place): ByPartition<T> {
-  let next: IteratorResult<T, void> | undefined;
+  let next: Promise<IteratorResult<T, void>> | undefined = source.next();
+  // Whoever asks first gets the error.
+  next.catch(() => undefined);
   return {
     async *of({ topic, partition }) {
       for (;;) {
-        next ??= await source.next();
-        if (next.done) return;
-        const place = placeOf(next.value);
+        next ??= source.next();
+        const found = await next;
+        if (found.done) return;
+        const place = placeOf(found.value);
         if (place.topic !== topic || place.partition !== partition) return;
-        const { value } = next;
         next = undefined;
-        yield value;
+        yield found.value;
       }
     },
     close: async () => void (await source.return()),

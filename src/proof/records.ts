@@ -1,11 +1,12 @@
 import { rawRows, shardRows, type Extent, type Proof } from '../databricks/proof.ts';
 import type { Row } from '../databricks/sql.ts';
 import type { PartitionOffsets } from '../kafka/offsets.ts';
-import type { Reader } from '../kafka/read.ts';
+import type { OffsetRange, Reader } from '../kafka/read.ts';
 import { shardDigests, type Rules, type ShardDigest } from '../traffic/digest.ts';
 import { createMerkleTree, type MerkleTree } from '../traffic/merkle.ts';
 import { ahead, byPartition, type ByPartition, type Place } from './ahead.ts';
 import { note, type Differences } from './difference.ts';
+import type { Pair } from './pairs.ts';
 import { firstDifference } from './rows.ts';
 
 /** What one partition's records were found to be. */
@@ -37,30 +38,52 @@ export type Side = { proof: Proof; reader: Reader; rules: Rules };
 
 type Digest = ShardDigest & Place;
 
-/** A partition to prove: what `raw` and the ledger have of it, and what the broker has. */
-export type Pair = { extent: Extent; broker: PartitionOffsets };
-
 /** So many digests of shards are held while Spark is waited for. */
 const AHEAD = 20_000;
 
 type Walk = { side: Side; extent: Extent; start: bigint; tree: MerkleTree; found: PartitionProof; records: Differences; shards: Differences; unledgered: bigint | null };
 
-/** Asks once for the shards of all these partitions, which are to be taken in the order of topic and partition. */
-export function openShardRows(proof: Proof, pairs: readonly Pair[]): ByPartition<Row> {
-  const extents = pairs.map(({ extent }) => extent).filter(({ first, next }) => first < next);
-  return byPartition(shardRows(proof, extents), ({ topic, partition }) => ({ topic: String(topic), partition: Number(partition) }));
+/** Asks once for the shards of these extents, or for all there are; they are to be taken in the order of topic and partition. */
+export function openShardRows(proof: Proof, extents?: readonly Extent[]): ByPartition<Row> {
+  return byPartition(shardRows(proof, extents?.filter(({ first, next }) => first < next)), ({ topic, partition }) => ({ topic: String(topic), partition: Number(partition) }));
 }
 
-/** Reads these partitions at the broker, one after the other in this order, and goes on while Spark works on its shards. */
-export function openDigests({ reader, proof, rules }: Side, pairs: readonly Pair[]): ByPartition<Digest> {
+/** What the brokers held when a proof of everything began. */
+export type Early = { offsets: Promise<PartitionOffsets[]>; digests: ByPartition<Digest> };
+
+/** Reads the whole shards that the brokers hold while Spark is still asked what there is to compare them with; `offsets` in the order of topic and partition. */
+export function readEarly(reader: Reader, shardSize: number, rules: Rules, offsets: Promise<PartitionOffsets[]>): Early {
+  async function* all(): AsyncGenerator<Digest, void, undefined> {
+    for (const { topic, partition, start, end } of await offsets) yield* digestsOf(reader, { topic, partition, from: start, to: end - (end % BigInt(shardSize)) }, shardSize, rules);
+  }
+  // Whoever needs them gets the error.
+  offsets.catch(() => undefined);
+  return { offsets, digests: byPartition(ahead(all(), AHEAD), (digest) => digest) };
+}
+
+/** Reads these partitions at the broker, one after the other in this order, and goes on while Spark works on its shards; begins with what was read early. */
+export function openDigests({ reader, proof, rules }: Side, pairs: readonly Pair[], early?: Early): ByPartition<Digest> {
   async function* all(): AsyncGenerator<Digest, void, undefined> {
     for (const pair of pairs) {
       const { topic, partition } = pair.extent;
       const to = pair.extent.next < pair.broker.end ? pair.extent.next : pair.broker.end;
-      for await (const digest of shardDigests(reader.read({ topic, partition, from: startOf(pair), to }), proof.shardSize, rules)) yield { topic, partition, ...digest };
+      let from = startOf(pair);
+      for await (const digest of early?.digests.of(pair.extent) ?? []) {
+        // A shard that `raw` has not taken in to its end is read again, as far as `raw` has it.
+        if (digest.last >= to) continue;
+        yield digest;
+        from = (digest.shard + 1n) * BigInt(proof.shardSize);
+      }
+      yield* digestsOf(reader, { topic, partition, from, to }, proof.shardSize, rules);
     }
   }
   return byPartition(ahead(all(), AHEAD), (digest) => digest);
+}
+
+async function* digestsOf(reader: Reader, range: OffsetRange, shardSize: number, rules: Rules): AsyncGenerator<Digest, void, undefined> {
+  if (range.from >= range.to) return;
+  const { topic, partition } = range;
+  for await (const digest of shardDigests(reader.read(range), shardSize, rules)) yield { topic, partition, ...digest };
 }
 
 /** The first offset that both sides can be asked for. */

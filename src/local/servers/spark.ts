@@ -100,6 +100,13 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
     '-XX:+ExitOnOutOfMemoryError',
     // Throughput counts here, not pauses; and pages of a MiB are huge objects to G1, which then marks without end.
     '-XX:+UseParallelGC',
+    // The optimising compiler only for what stays hot, forty times its usual thresholds: else it takes half of a young process's time (processor
+    // seconds of the first run of the job 33, now 23; of the fifth 7.0, now 4.3; of the eighth `prove` of a million records 9.1, now 7.2).
+    '-XX:Tier3DelayOn=0',
+    '-XX:Tier4InvocationThreshold=200000',
+    '-XX:Tier4MinInvocationThreshold=24000',
+    '-XX:Tier4CompileThreshold=600000',
+    '-XX:Tier4BackEdgeThreshold=1600000',
     ...archiveOptions(options.archive),
   ];
   return {
