@@ -1,9 +1,11 @@
 import { build, type BuildOptions } from 'esbuild';
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, renameSync, rmSync } from 'node:fs';
 import { writeCode } from './code.ts';
 import { manual } from './manual.ts';
 
-rmSync('dist', { recursive: true, force: true });
+// Another build may be under way, and somebody may run what the last one made: everything is made beside it, and takes its place at the end.
+const made = `dist.${process.pid}`;
+process.once('exit', () => rmSync(made, { recursive: true, force: true }));
 
 const common: BuildOptions = {
   entryPoints: { streamgauge: 'src/cli.ts' },
@@ -28,12 +30,15 @@ const common: BuildOptions = {
 };
 
 // One file, for npm's bin and for the Databricks workspace.
-await build({ ...common, outdir: 'dist' });
+await build({ ...common, outdir: made });
 // Beside the notebooks, with which it goes to the workspace: a folder of its own would be one more to look at for each plan.
-cpSync('dist/streamgauge.mjs', 'notebooks/streamgauge.mjs');
+cpSync(`${made}/streamgauge.mjs`, `${made}/beside-notebooks`);
+renameSync(`${made}/beside-notebooks`, 'notebooks/streamgauge.mjs');
 await writeCode(process.cwd());
 // The bin answers help and plain mistakes from what is written down here, before that file is loaded.
-await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: 'dist', external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
+await build({ ...common, banner: {}, entryPoints: { start: 'src/start.ts' }, outdir: made, external: ['./streamgauge.mjs'], define: { MANUAL: JSON.stringify(await manual()) } });
 // Compression of Kafka batches; loaded from this place with the producer, and only then.
-cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', 'dist/native.wasm');
-cpSync('src/local/runtime', 'dist', { recursive: true, filter: (path) => !path.endsWith('.ts') });
+cpSync('node_modules/@platformatic/wasm-utils/dist/native.wasm', `${made}/native.wasm`);
+cpSync('src/local/runtime', made, { recursive: true, filter: (path) => !path.endsWith('.ts') });
+rmSync('dist', { recursive: true, force: true });
+renameSync(made, 'dist');

@@ -7,6 +7,7 @@ import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
 import { install } from '../src/local/runtime/install.ts';
+import { built } from './built.ts';
 import { freePort, freePortOffset } from './local/ports.ts';
 import { s3Settings } from './witness/s3.ts';
 
@@ -40,6 +41,8 @@ type Started = { environment: Record<string, string>; platform: ProvidedContext[
 const shared = globalThis as { streamgaugePlatform?: Promise<Started> };
 
 async function begin(): Promise<Started> {
+  // Before there are workers that would each do it.
+  built();
   const kept = process.env.STREAMGAUGE_TEST_STATE;
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
   // Spark must know where it is when it starts.

@@ -92,11 +92,24 @@ def late_rows(rows: DataFrame, ends: dict[str, int | None]) -> DataFrame:
 
 def amend(batch: DataFrame, tables: Tables, rules: Rules) -> None:
     """Publishes the windows that late rows change, and enters the rows in the ledger. `batch`: what `late_rows` gave."""
-    if batch.isEmpty():
+    late = _as_judged_now(batch, tables)
+    if late is None:
         return
     bounds = bounds_of(batch.sparkSession, tables, rules)
-    if _find_changed(batch, tables, rules, bounds):
+    if _find_changed(late, tables, rules, bounds):
         publish_changed(batch.sparkSession, tables, rules, bounds)
+
+
+def _as_judged_now(batch: DataFrame, tables: Tables) -> DataFrame | None:
+    """The batch's records as `raw` has them; None where there are none. A stream gives them as they came: a rebuild by a corrected rule may have judged them otherwise since."""
+    spark = batch.sparkSession
+    batch.select("topic", "partition", "offset").createOrReplaceTempView("batch_places")
+    spans = spark.sql("SELECT topic, partition, min(offset) AS first, max(offset) AS last FROM batch_places GROUP BY topic, partition").collect()
+    if not spans:
+        return None
+    where = " OR ".join(f"(topic = '{span.topic}' AND partition = {span.partition} AND offset BETWEEN {span.first} AND {span.last})" for span in spans)
+    return spark.sql(f"""SELECT topic, partition, offset, broker_timestamp, event_time, key, value FROM (SELECT * FROM {tables.raw} WHERE error IS NULL AND ({where}))
+                         SEMI JOIN batch_places USING (topic, partition, offset)""")
 
 
 def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None] | None = None) -> dict[str, Bound]:

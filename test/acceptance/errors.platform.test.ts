@@ -31,6 +31,12 @@ describe('wrong surroundings', () => {
     expect([finished.code, finished.stderr]).toEqual([3, expect.stringMatching(/hint: .+/)]);
   });
 
+  it('a Node.js that is too old', async () => {
+    const project = createProject('errors');
+    const env = { NODE_OPTIONS: `--import data:text/javascript,Object.defineProperty(process,'versions',{value:{...process.versions,node:'20.20.2'}})` };
+    expect(await project.cli(['plan'], { env })).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(/^error: .* 22\.22 .* 20\.20\.2\nhint: .*npx streamgauge/) });
+  });
+
   it('with --json there is one JSON document on stdout', async () => {
     const finished = await createProject('errors').cli(['query', 'SELECT nothing FROM nowhere', '--json']);
     expect(finished.code).toBe(2);

@@ -5,11 +5,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Config } from '../../src/config/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { jsonText } from '../../src/commands/query.ts';
+import { placeOf } from '../../src/databricks/bundle.ts';
+import { connect } from '../../src/databricks/client.ts';
+import { me } from '../../src/databricks/rest.ts';
 import { openSql, type Sql } from '../../src/databricks/sql.ts';
 import { openElasticsearch, type Elasticsearch } from '../../src/elasticsearch/connect.ts';
 import { documentById, documentCount } from '../../src/elasticsearch/read.ts';
 import { judge } from '../../src/traffic/event.ts';
 import { statistics, windowStart } from '../../src/traffic/window.ts';
+import { openNotebooks } from '../../bench/notebook.ts';
 import { repository } from '../config/bundle.ts';
 import { createProject, type Finished, type Project } from './project.ts';
 
@@ -31,6 +35,17 @@ const OLDER: [rule: string, older: string][] = [
   ['WHEN _k_type NOT IN', "WHEN try_variant_get(_v, '$', 'bigint') = 1699 THEN NULL\n        WHEN _k_type NOT IN"],
   ['CASE WHEN _plain THEN _key ELSE', "CASE WHEN _plain AND _value = 100 THEN 'b' WHEN _plain THEN _key ELSE"],
 ];
+
+/** Offers `windows` late rows that `raw` does not have as good ones: as its stream gives what a rebuild has judged otherwise since. */
+const OFFERED = `# Databricks notebook source
+from pipeline import tables, windows
+
+spark.conf.set("spark.sql.session.timeZone", "UTC")
+names = tables.names(dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
+rows = spark.sql(f"SELECT topic, partition, offset + 1000000 AS offset, broker_timestamp, event_time, key, value FROM {names.raw} WHERE error IS NULL AND value = 50")
+windows.amend(rows, names, windows.Rules(10, 0, "amend"))
+dbutils.notebook.exit(str(rows.count()))
+`;
 
 // Windows computed anew in place of those that are published: a part of them by a corrected rule while the job publishes, all of them by another length; with
 // controllers that are killed on the way; and back.
@@ -78,6 +93,7 @@ describe('windows rebuild', () => {
       const mounted = ['other', 'windows'].map((place) => `spark.conf.set("fs.viewfs.mounttable.tests.link./${place}", "file://${folder}/${place}")\n`).join('') + 'spark.conf.set("spark.sql.session.timeZone"';
       writeFileSync(notebook, readFileSync(notebook, 'utf8').replace('spark.conf.set("spark.sql.session.timeZone"', mounted));
     }
+    writeFileSync(join(project.folder, 'notebooks/offered.py'), OFFERED);
     config = loadConfig({ cwd: project.folder, target: 'local', vars: [], needsEnvironment: true });
     elasticsearch = await openElasticsearch(config);
     await project.json(['provision']);
@@ -171,6 +187,13 @@ describe('windows rebuild', () => {
       [[70, 'a', '05:00', true], [71, 'a', '05:00', false], [100, 'a', '12:00', false], [1000, 'a', '12:00', false]],
       [['-6', 'value_out_of_range'], ['1699', 'key_not_text']],
     ]);
+  }, 900_000);
+
+  it('enters no late record that is not a good one any more when its turn comes', async () => {
+    const before = await state();
+    const place = placeOf(config, await me(await connect(config.databricks)));
+    const { result } = await openNotebooks(project.folder).runDeployed<number>(`${place.files}/notebooks/offered`, { catalog: config.pipeline.catalog, schema: config.pipeline.schema });
+    expect([result, await state()]).toEqual([1, before]);
   }, 900_000);
 
   it('a drill through another file system compares the windows with held records and replayed ones, too', async () => {
