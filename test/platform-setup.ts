@@ -1,13 +1,15 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseEnv } from 'node:util';
+import { parseEnv, promisify } from 'node:util';
 import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
 import { install } from '../src/local/runtime/install.ts';
 import { built } from './built.ts';
+import { repository } from './config/bundle.ts';
 import { freePort, freePortOffset } from './local/ports.ts';
 import { s3Settings } from './witness/s3.ts';
 
@@ -63,8 +65,25 @@ async function begin(): Promise<Started> {
     if (kept === undefined) await rm(folder, { recursive: true, force: true });
     if (hadoopDir !== undefined) await rm(hadoopDir, { recursive: true, force: true });
   };
+  await provision(join(folder, 'local.env')).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
   // Whichever project ends first: by then no test of any runs.
   return { environment: platform.environment, platform: { stateDir: join(folder, 'local'), runtime, hadoopDir }, stop: () => (stopping ??= stop()) };
+}
+
+/** The cluster that the scenarios share, and its users: two that begin at the same time would both make them. */
+async function provision(environmentFile: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'streamgauge-shared-'));
+  try {
+    await cp(environmentFile, join(folder, '.streamgauge', 'local.env'));
+    for (const entry of ['databricks.yml', 'jobs', 'notebooks']) await cp(join(repository, entry), join(folder, entry), { recursive: true });
+    const { PATH = '', HOME = '' } = process.env;
+    await promisify(execFile)(process.execPath, [join(built(), 'start.mjs'), 'provision', '-t', 'local'], { cwd: folder, env: { PATH, HOME, CI: 'true' } });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 async function useRunning(project: TestProject, folder: string): Promise<() => Promise<void>> {

@@ -1,4 +1,4 @@
-import type { Admin, BaseOptions } from '@platformatic/kafka';
+import type { Admin, Base, BaseOptions, Connection } from '@platformatic/kafka';
 import type { Secret } from '../errors.ts';
 import { kafkaFailure } from './failure.ts';
 
@@ -36,4 +36,18 @@ export async function withAdmin<T>(access: KafkaAccess, doing: string, use: (adm
 /** Resolves once the brokers let this user in. */
 export async function logIn(access: KafkaAccess): Promise<void> {
   await withAdmin(access, 'logging in', (admin) => admin.metadata({ topics: [], forceUpdate: true }));
+}
+
+/** A connection to whichever broker answers: one that has just died stays in its peers' metadata until its session ends. Throws what the last one said. */
+export async function anyConnection(client: Base): Promise<Connection> {
+  let cause: unknown = new Error('there is no broker in the metadata');
+  for (const node of (await client.metadata({ topics: [], forceUpdate: true })).brokers.keys()) {
+    try {
+      const connection = (await client.connectToBrokers([node])).get(node);
+      if (connection !== undefined) return connection;
+    } catch (error) {
+      cause = error;
+    }
+  }
+  throw cause;
 }

@@ -1,7 +1,7 @@
 import type { Base, Connection } from '@platformatic/kafka';
 import { Failure } from '../errors.ts';
 import { pause } from '../poll.ts';
-import { clientOptions, type KafkaAccess } from './connect.ts';
+import { anyConnection, clientOptions, type KafkaAccess } from './connect.ts';
 import { kafkaFailure, saysTopicMissing, topicMissing } from './failure.ts';
 
 /** A batch as it goes over the wire: sealed, and never changed again, so that sending it twice is the same as sending it once. */
@@ -33,11 +33,7 @@ export async function openSession(access: KafkaAccess): Promise<Session> {
   const kafka = await import('@platformatic/kafka');
   const client = new kafka.Base(await clientOptions(access));
   try {
-    const { producerId, producerEpoch } = await attempts('connecting', 3, async () => {
-      const connections = await client.connectToBrokers();
-      const [connection] = connections.values();
-      return await kafka.initProducerIdV4.api.async(connection as Connection, null, 0, -1n, -1);
-    });
+    const { producerId, producerEpoch } = await attempts('connecting', 3, async () => await kafka.initProducerIdV4.api.async(await anyConnection(client), null, 0, -1n, -1));
     return {
       producerId,
       producerEpoch,
@@ -79,10 +75,9 @@ async function partitionCount(client: Base, topic: string): Promise<number> {
 }
 
 async function largestBatchBytes(kafka: Client, client: Base, topic: string): Promise<number> {
-  const [connection] = (await client.connectToBrokers()).values();
   const resource = { resourceType: kafka.ConfigResourceTypes.TOPIC, resourceName: topic, configurationKeys: ['max.message.bytes'] };
   try {
-    const { results } = await kafka.describeConfigsV4.api.async(connection as Connection, [resource], false, false);
+    const { results } = await kafka.describeConfigsV4.api.async(await anyConnection(client), [resource], false, false);
     return Number(results[0]?.configs[0]?.value ?? DEFAULT_MAX_MESSAGE_BYTES);
   } catch (error) {
     // Producing must not need the right to read a topic's configuration.
