@@ -42,7 +42,7 @@ from pipeline import tables, windows
 
 spark.conf.set("spark.sql.session.timeZone", "UTC")
 names = tables.names(dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
-rows = spark.sql(f"SELECT topic, partition, offset + 1000000 AS offset, broker_timestamp, event_time, key, value FROM {names.raw} WHERE error IS NULL AND value = 50")
+rows = spark.sql(f"SELECT topic, partition, offset + 1000000 AS offset, broker_timestamp, event_time, key, value FROM {names.raw} WHERE error IS NULL AND value = 50 AND key = 'b'")
 windows.amend(rows, names, windows.Rules(10, 0, "amend"))
 dbutils.notebook.exit(str(rows.count()))
 `;
