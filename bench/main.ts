@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { placeIn, start } from '../src/local/platform.ts';
 import { renderBlocks } from '../src/report/text.ts';
 import { built } from '../test/built.ts';
+import { copyBundle } from '../test/config/bundle.ts';
 import type { Measured, Setting } from './setting.ts';
 
 // Throughput, measured on one platform in one run. Absolute numbers are this machine's; ratios compare two things under the same load.
@@ -28,7 +29,7 @@ for (const name of wanted) if (BENCHES[name] === undefined) throw new Error(`the
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-bench-'));
 built();
-for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+copyBundle(root);
 const engines: Record<string, number> = {};
 const startedAt = performance.now();
 const platform = await start({

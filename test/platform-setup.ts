@@ -9,7 +9,7 @@ import type { Runtime } from '../src/local/contract.ts';
 import { start } from '../src/local/platform.ts';
 import { install } from '../src/local/runtime/install.ts';
 import { built } from './built.ts';
-import { repository } from './config/bundle.ts';
+import { copyBundle } from './config/bundle.ts';
 import { freePort, freePortOffset } from './local/ports.ts';
 import { s3Settings } from './witness/s3.ts';
 
@@ -78,7 +78,7 @@ async function provision(environmentFile: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'streamgauge-shared-'));
   try {
     await cp(environmentFile, join(folder, '.streamgauge', 'local.env'));
-    for (const entry of ['databricks.yml', 'jobs', 'notebooks']) await cp(join(repository, entry), join(folder, entry), { recursive: true });
+    copyBundle(folder);
     const { PATH = '', HOME = '' } = process.env;
     await promisify(execFile)(process.execPath, [join(built(), 'start.mjs'), 'provision', '-t', 'local'], { cwd: folder, env: { PATH, HOME, CI: 'true' } });
   } finally {

@@ -117,27 +117,26 @@ function verified({ config, signal }: Context, over: AbortSignal): Promise<Verif
 type Records = { period: Period; offsets: Promise<PartitionOffsets[]>; early: Early | undefined; found: Found };
 
 async function proveRecords({ progress }: Context, side: Side, { period, offsets: asked, early, found }: Records): Promise<PartitionProof[]> {
-  // Of everything, no extent has to be known first.
-  const everything = isWhole(period) ? openShardRows(side.proof) : undefined;
-  const opened = [everything];
+  const opened: { close(): Promise<void> }[] = [];
+  const opening = <T extends { close(): Promise<void> }>(source: T): T => {
+    opened.push(source);
+    return source;
+  };
   try {
+    // Of everything, no extent has to be known first.
+    const everything = isWhole(period) ? opening(openShardRows(side.proof)) : undefined;
     const [known, now, before] = await Promise.all([extents(side.proof, period), asked, early?.offsets ?? []]);
     const pairs = pairsOf(known, since(before, now), isWhole(period));
-    const sources = { shards: everything ?? openShardRows(side.proof, pairs.map(({ extent }) => extent)), digests: openDigests(side, pairs, early) };
-    opened.push(sources.shards);
+    const sources = { shards: everything ?? opening(openShardRows(side.proof, pairs.map(({ extent }) => extent))), digests: opening(openDigests(side, pairs, early)) };
     const partitions: PartitionProof[] = [];
-    try {
-      for (const { broker, extent } of pairs) {
-        progress.update(`${broker.topic}/${broker.partition}`);
-        const proved = await provePartition(side, { extent, broker }, sources, found);
-        partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
-      }
-    } finally {
-      await sources.digests.close();
+    for (const { broker, extent } of pairs) {
+      progress.update(`${broker.topic}/${broker.partition}`);
+      const proved = await provePartition(side, { extent, broker }, sources, found);
+      partitions.push(isWhole(period) ? { ...proved, waiting: await countWaiting(side.reader, extent, broker) } : proved);
     }
     return partitions;
   } finally {
-    for (const rows of opened) await rows?.close();
+    await Promise.all(opened.map((source) => source.close()));
   }
 }
 

@@ -1,10 +1,14 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readFileSync } from 'node:fs';
 
 export const repository = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** The product's own bundle as it stands, with what was built into it, copied into a folder that exists. */
+export function copyBundle(folder: string): void {
+  for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+}
 
 /** A folder with a copy of the product's own bundle, changed by `edit`, and whatever other files a test needs. */
 export function bundleFolder(edit: (databricksYml: string) => string = (text) => text, files: Record<string, string> = {}): string {

@@ -1,4 +1,4 @@
-import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -7,7 +7,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { placeOf, wantedJobs, type WantedJob } from '../../src/databricks/bundle.ts';
 import { codeHash, codeTag, marked } from '../../src/databricks/code.ts';
 import { bundleFiles } from '../../src/databricks/files.ts';
-import { repository } from '../config/bundle.ts';
+import { copyBundle } from '../config/bundle.ts';
 
 const who = { userName: 'ada@example.com' };
 const folder = mkdtempSync(join(tmpdir(), 'streamgauge-code-'));
@@ -26,7 +26,7 @@ const mark = (jobs: WantedJob[]): string | undefined => codeTag(jobs.find(({ key
 const change = (file: string): void => appendFileSync(join(folder, 'notebooks', file), '# changed\n');
 
 beforeAll(() => {
-  for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  copyBundle(folder);
   writeFileSync(join(folder, 'notebooks/streamgauge.mjs'), 'export {};\n');
 });
 

@@ -16,7 +16,7 @@ import { readState } from '../../src/databricks/state.ts';
 import { activeRunsOf } from '../../src/deployment/observe.ts';
 import { Secret } from '../../src/errors.ts';
 import { writeCode } from '../../scripts/code.ts';
-import { repository } from '../config/bundle.ts';
+import { copyBundle, repository } from '../config/bundle.ts';
 import { openWorkspace } from '../local/facades/workspace/fixture.ts';
 
 // What a deployment costs, request by request, with the repository's own bundle: its four jobs, its notebooks and their modules in two folders, the controller.
@@ -30,7 +30,7 @@ let known: Me | undefined;
 const PRINCIPAL = '813073e7-3b08-4c0d-8619-0123456789ab';
 
 beforeAll(async () => {
-  for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(folder, entry), { recursive: true });
+  copyBundle(folder);
   writeFileSync(join(folder, 'notebooks/streamgauge.mjs'), 'export {};\n');
   served = await openWorkspace();
   const request = async <T>({ method, path, query = {}, body, bytes, raw }: Call): Promise<T> => {

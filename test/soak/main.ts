@@ -1,10 +1,10 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pause } from '../../src/poll.ts';
 import { built } from '../built.ts';
-import { repository } from '../config/bundle.ts';
+import { copyBundle } from '../config/bundle.ts';
 import { randomOf } from './random.ts';
 import { openPlatform, type Target } from './platform.ts';
 import { openVerbs } from './verbs.ts';
@@ -28,7 +28,7 @@ process.once('SIGINT', () => over.abort());
 
 const root = mkdtempSync(join(tmpdir(), 'streamgauge-soak-'));
 built();
-for (const entry of ['databricks.yml', 'jobs', 'notebooks']) cpSync(join(repository, entry), join(root, entry), { recursive: true });
+copyBundle(root);
 // Three brokers, and a second copy; a task is tried again soon.
 const bundle = join(root, 'databricks.yml');
 const local = { broker_count: 3, replication_factor: 3, min_insync_replicas: 2, partitions: 3 };
