@@ -28,7 +28,7 @@ const ALLOWED: Record<string, { ours: RegExp; packages: RegExp }> = {
   proof: { ours: new RegExp(`^(${ROOMS.join('|')}|traffic|errors\\.ts)`), packages: /^$/ },
   input: { ours: /^(traffic|poll\.ts|errors\.ts)/, packages: /^csv-parse$/ },
   local: {
-    ours: /^(errors|poll)\.ts$/,
+    ours: /^(errors|poll|kafka\/connection)\.ts$/,
     packages: /^(zod|hono|@hono\/node-server|@grpc\/|@peculiar\/x509|croner|@smithy\/|@aws-crypto\/|@aws-sdk\/|@platformatic\/kafka|reflect-metadata|@databricks\/sql|thrift|apache-arrow)/,
   },
 };

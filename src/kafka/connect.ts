@@ -1,5 +1,6 @@
-import type { Admin, Base, BaseOptions, Connection } from '@platformatic/kafka';
+import type { Admin, BaseOptions } from '@platformatic/kafka';
 import type { Secret } from '../errors.ts';
+import { guarded } from './connection.ts';
 import { kafkaFailure } from './failure.ts';
 
 /** Where the brokers are and who is asking: TLS always, authenticated by SCRAM-SHA-512 or by AWS IAM (a signed OAUTHBEARER token). */
@@ -23,7 +24,7 @@ export async function clientOptions({ brokers, sasl }: KafkaAccess): Promise<Bas
 export async function withAdmin<T>(access: KafkaAccess, doing: string, use: (admin: Admin) => Promise<T>): Promise<T> {
   const { Admin } = await import('@platformatic/kafka');
   // A moved controller and a restarting broker are normal in a cluster's life; wrong credentials come back at once all the same.
-  const admin = new Admin({ ...(await clientOptions(access)), retries: 3, retryDelay: 300, timeout: 30_000 });
+  const admin = guarded(new Admin({ ...(await clientOptions(access)), retries: 3, retryDelay: 300, timeout: 30_000 }));
   try {
     return await use(admin);
   } catch (error) {
@@ -36,18 +37,4 @@ export async function withAdmin<T>(access: KafkaAccess, doing: string, use: (adm
 /** Resolves once the brokers let this user in. */
 export async function logIn(access: KafkaAccess): Promise<void> {
   await withAdmin(access, 'logging in', (admin) => admin.metadata({ topics: [], forceUpdate: true }));
-}
-
-/** A connection to whichever broker answers: one that has just died stays in its peers' metadata until its session ends. Throws what the last one said. */
-export async function anyConnection(client: Base): Promise<Connection> {
-  let cause: unknown = new Error('there is no broker in the metadata');
-  for (const node of (await client.metadata({ topics: [], forceUpdate: true })).brokers.keys()) {
-    try {
-      const connection = (await client.connectToBrokers([node])).get(node);
-      if (connection !== undefined) return connection;
-    } catch (error) {
-      cause = error;
-    }
-  }
-  throw cause;
 }

@@ -2,6 +2,7 @@ import type { Base, Connection } from '@platformatic/kafka';
 import { Failure } from '../errors.ts';
 import { pause } from '../poll.ts';
 import { clientOptions, type KafkaAccess } from './connect.ts';
+import { guarded } from './connection.ts';
 import { kafkaFailure } from './failure.ts';
 import { fetchApi, type FetchApi } from './fetch.ts';
 import type { BrokerBatch, BrokerRecord } from './record-decoding.ts';
@@ -29,7 +30,7 @@ const READ_UNCOMMITTED = 0;
  */
 export async function openReader(access: KafkaAccess, signal?: AbortSignal): Promise<Reader> {
   const kafka = await import('@platformatic/kafka');
-  const client = new kafka.Base(await clientOptions(access));
+  const client = guarded(new kafka.Base(await clientOptions(access)));
   const leaders = new Map<string, Connection>();
   return {
     read: (range) => readRange({ fetch: fetchApi(kafka), client, leaders, signal }, range),

@@ -1,7 +1,8 @@
 import type { Base, Connection } from '@platformatic/kafka';
 import { Failure } from '../errors.ts';
 import { pause } from '../poll.ts';
-import { anyConnection, clientOptions, type KafkaAccess } from './connect.ts';
+import { clientOptions, type KafkaAccess } from './connect.ts';
+import { anyConnection, guarded } from './connection.ts';
 import { kafkaFailure, saysTopicMissing, topicMissing } from './failure.ts';
 
 /** A batch as it goes over the wire: sealed, and never changed again, so that sending it twice is the same as sending it once. */
@@ -31,7 +32,7 @@ const DEFAULT_MAX_MESSAGE_BYTES = 1_048_588;
 /** Connects, authenticates and gets a producer id; a broker that is down or refuses is a Failure after a few attempts. */
 export async function openSession(access: KafkaAccess): Promise<Session> {
   const kafka = await import('@platformatic/kafka');
-  const client = new kafka.Base(await clientOptions(access));
+  const client = guarded(new kafka.Base(await clientOptions(access)));
   try {
     const { producerId, producerEpoch } = await attempts('connecting', 3, async () => await kafka.initProducerIdV4.api.async(await anyConnection(client), null, 0, -1n, -1));
     return {

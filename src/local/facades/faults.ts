@@ -7,7 +7,7 @@ import { nothing, routeTable, word } from './routes.ts';
 
 /** What shall go wrong, and how often. Without `status` and `drop` the request is only late. */
 const ruleShape = z.object({
-  /** Path with `*` for any characters, matched as a whole: `/api/2.2/jobs/*`. */
+  /** Path with `*` for any characters, matched as a whole: `/api/2.2/jobs/*`. With a `?` the query is matched, too, as it was sent: `/api/2.2/jobs/runs/get?run_id=7*`. */
   pattern: word,
   /** Any method if absent. */
   method: z.string().toUpperCase().optional(),
@@ -26,7 +26,8 @@ export function faults(guard: MiddlewareHandler): { middleware: MiddlewareHandle
   let rules: z.infer<typeof ruleShape>[] = [];
 
   const middleware: MiddlewareHandler = async (c, next) => {
-    const spoils = ({ method, pattern }: (typeof rules)[number]) => (method ?? c.req.method) === c.req.method && matches(pattern, c.req.path);
+    const asked = (pattern: string): string => (pattern.includes('?') ? c.req.path + new URL(c.req.url).search : c.req.path);
+    const spoils = ({ method, pattern }: (typeof rules)[number]) => (method ?? c.req.method) === c.req.method && matches(pattern, asked(pattern));
     const rule = c.req.path.startsWith('/__admin/') ? undefined : rules.find(spoils);
     if (rule === undefined) return next();
     rule.times -= 1;
@@ -49,17 +50,17 @@ export function faults(guard: MiddlewareHandler): { middleware: MiddlewareHandle
   return { middleware, admin };
 }
 
-function matches(pattern: string, path: string): boolean {
+function matches(pattern: string, text: string): boolean {
   // Literal parts searched in turn, not a regular expression: a rule must not be able to hang the platform.
   const [first = '', ...parts] = pattern.split('*');
   const last = parts.pop();
-  if (last === undefined) return path === first;
-  let at = path.startsWith(first) ? first.length : Infinity;
+  if (last === undefined) return text === first;
+  let at = text.startsWith(first) ? first.length : Infinity;
   for (const part of parts) {
-    const found = path.indexOf(part, at);
+    const found = text.indexOf(part, at);
     at = found < 0 ? Infinity : found + part.length;
   }
-  return path.length - last.length >= at && path.endsWith(last);
+  return text.length - last.length >= at && text.endsWith(last);
 }
 
 function cut(c: Context): Response {

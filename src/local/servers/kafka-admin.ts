@@ -1,8 +1,9 @@
 import { pbkdf2, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import type { Admin, Connection } from '@platformatic/kafka';
+import type { Admin } from '@platformatic/kafka';
 import { Secret } from '../../errors.ts';
+import { anyConnection, guarded } from '../../kafka/connection.ts';
 import type { Authority } from '../contract.ts';
 import { PLATFORM_IDENTITY } from './kafka-settings.ts';
 
@@ -14,7 +15,7 @@ const ITERATIONS = 4096;
 export async function withAdmin<T>(authority: Authority, bootstrap: string[], use: (admin: Admin) => Promise<T>): Promise<T> {
   const [{ Admin }, files] = await Promise.all([import('@platformatic/kafka'), authority.issue(PLATFORM_IDENTITY)]);
   const [ca, cert, key] = await Promise.all([authority.caFile, files.certFile, files.keyFile].map((file) => readFile(file)));
-  const admin = new Admin({
+  const admin = guarded(new Admin({
     clientId: 'streamgauge-platform',
     bootstrapBrokers: bootstrap,
     tls: { ca, cert, key },
@@ -22,7 +23,7 @@ export async function withAdmin<T>(authority: Authority, bootstrap: string[], us
     retryDelay: 250,
     connectTimeout: 2_000,
     timeout: 10_000,
-  });
+  }));
   try {
     return await use(admin);
   } finally {
@@ -50,19 +51,4 @@ export async function putScramUser(admin: Admin, name: string, password: Secret)
  */
 export async function lockScramUser(admin: Admin, name: string): Promise<void> {
   await putScramUser(admin, name, new Secret(randomBytes(48).toString('base64url')));
-}
-
-/** A connection to whichever broker answers: brokers forward to the controller what is the controller's. */
-async function anyConnection(admin: Admin): Promise<Connection> {
-  let cause: unknown;
-  for (const node of await liveBrokers(admin)) {
-    try {
-      const connection = (await admin.connectToBrokers([node])).get(node);
-      if (connection !== undefined) return connection;
-    } catch (error) {
-      // A broker that has just died stays in its peers' metadata until its session ends.
-      cause = error;
-    }
-  }
-  throw new Error('no Kafka broker answers', { cause });
 }

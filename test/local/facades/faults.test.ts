@@ -29,7 +29,7 @@ describe('faults', () => {
     expect(await (await rules('GET')).json()).toEqual({ rules: [] });
   });
 
-  it.each([['/a*c', '/abc', true], ['/a*c', '/abcd', false], ['/abc', '/abc', true], ['*', '/x', true], ['/a*a', '/a', false], ['*/x/*', '/q/x/y', true], ['/x/*', '/q/x/y', false]])(
+  it.each([['/a*c', '/abc', true], ['/a*c', '/abcd', false], ['/abc', '/abc', true], ['*', '/x', true], ['/a*a', '/a', false], ['*/x/*', '/q/x/y', true], ['/x/*', '/q/x/y', false], ['/x', '/x?a=1', true], ['/x?a=1*', '/x?a=1&b=2', true], ['/x?a=1*', '/x?a=2', false], ['/x?a=1', '/x', false]])(
     'pattern %s, path %s: %s', async (pattern, path, hit) => {
       const { rules, ask } = open();
       await rules('POST', { rules: [{ pattern, status: 500, body: { __type: 'Own' } }] });
