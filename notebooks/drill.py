@@ -7,7 +7,7 @@
 
 import json
 
-from pipeline import drill, tables, windows
+from pipeline import closing, drill, tables
 
 for name, default in {
     "catalog": "main",
@@ -26,7 +26,7 @@ def setting(name: str) -> str:
 
 
 spark.conf.set("spark.sql.session.timeZone", "UTC")
-rules = windows.Rules(int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"), None)
+rules = closing.Rules(int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"), None)
 found = drill.compare(
     spark,
     tables.names(setting("catalog"), setting("production_schema")),

@@ -12,7 +12,7 @@ import uuid
 from pyspark import cloudpickle
 
 import pipeline
-from pipeline import compared, judged, rebuild, tables, windows
+from pipeline import closing, compared, judged, rebuild, tables
 
 # Batch functions run in Spark's own Python worker, which does not see this folder: the module travels by value.
 cloudpickle.register_pickle_by_value(pipeline)
@@ -46,7 +46,7 @@ def micros(name: str) -> int | None:
 spark.conf.set("spark.sql.session.timeZone", "UTC")
 names = tables.names(setting("catalog"), setting("schema"))
 part = rebuild.Part(micros("first_micros"), micros("last_micros"))
-rules = windows.Rules(int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"))
+rules = closing.Rules(int(setting("window_minutes")), int(setting("allowed_lateness_minutes")), setting("late_policy"))
 rule = judged.Rule({field: setting(f"{field}_field") for field in ("timestamp", "value", "key")}, int(setting("max_future_minutes")))
 
 # COMMAND ----------

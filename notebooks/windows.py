@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pyspark import cloudpickle
 
 import pipeline
-from pipeline import files, tables, windows
+from pipeline import closing, files, late, tables, windows
 
 # Batch functions run in Spark's own Python worker, which does not see this folder: the module travels by value.
 cloudpickle.register_pickle_by_value(pipeline)
@@ -37,7 +37,7 @@ spark.conf.set("spark.sql.session.timeZone", "UTC")
 names = tables.names(setting("catalog"), setting("schema"))
 tables.create(spark, names, int(setting("window_minutes")))
 caught_up = int(dbutils.jobs.taskValues.get("ingest", "caught_up_micros", default=0, debugValue=0))
-rules = windows.Rules(
+rules = closing.Rules(
     int(setting("window_minutes")),
     int(setting("allowed_lateness_minutes")),
     setting("late_policy"),
@@ -49,14 +49,14 @@ before = windows.position(spark, names)
 # COMMAND ----------
 
 def amend(batch, batch_id):
-    windows.amend(batch, names, rules)
+    late.amend(batch, names, rules)
 
 
-ends = windows.published(spark, names)
+ends = closing.published(spark, names)
 # While the stream starts, which takes a second: what it amends is before these bounds, and does not move them.
-looking = ThreadPoolExecutor(1).submit(windows.bounds_of, spark, names, rules, ends)
+looking = ThreadPoolExecutor(1).submit(closing.bounds_of, spark, names, rules, ends)
 amending = (
-    windows.late_rows(spark.readStream.option("skipChangeCommits", "true").table(names.raw), ends)
+    late.late_rows(spark.readStream.option("skipChangeCommits", "true").table(names.raw), ends)
     .writeStream.foreachBatch(amend)
     .option("checkpointLocation", f"{setting('checkpoint_root').rstrip('/')}/windows")
     .queryName("windows")

@@ -16,5 +16,7 @@
     rebuild     windows computed anew beside those that are published
     judged      which records the rule judges in another way now
     compared    what is published beside what was computed anew
-    windows     which windows closed, what they hold, and how they are published
+    closing     up to where windows have closed
+    late        records that come after their window was published
+    windows     what closed windows hold, and how they are published
 """

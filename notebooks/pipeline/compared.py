@@ -5,9 +5,9 @@ from math import lcm
 from pyspark.sql import SparkSession
 
 from pipeline import windows
+from pipeline.closing import Rules, literal
 from pipeline.rebuild import Part, length_of
 from pipeline.tables import Tables
-from pipeline.windows import Rules, literal
 
 _NAMED = 20
 _FIELDS = ("count", "sum", "mean", "median", "stddev_samp", "min", "max")

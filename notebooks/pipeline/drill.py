@@ -3,8 +3,8 @@
 from pyspark.sql import SparkSession
 
 from pipeline import statistics
+from pipeline.closing import Rules
 from pipeline.tables import Tables, exists, replays
-from pipeline.windows import Rules
 
 _NAMED = 100
 VALUES = ("count", "sum", "mean", "median", "stddev_samp", "min", "max")

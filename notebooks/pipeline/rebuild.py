@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from pyspark.sql import SparkSession
 
-from pipeline import judged, windows
+from pipeline import closing, judged, late, windows
+from pipeline.closing import Bound, Rules, bounds_of, latest, literal
 from pipeline.tables import LENGTH, Tables, beside, create_derived, exists, properties
-from pipeline.windows import Bound, Rules, literal
 
 # Properties of the table that is built: up to which versions it has taken in what there is, and where its sequences begin.
 _RAW = "streamgauge.raw_version"
@@ -64,7 +64,7 @@ def build(spark: SparkSession, tables: Tables, rules: Rules, rule: judged.Rule, 
     waiting = None if part == Part() else _not_taken_in(spark, tables)
     judged.find(spark, tables, rule, f"error IS NOT NULL OR ({part.holds(rules.start('event_time'))})", lambda moment: f"({part.holds(rules.start(moment))})")
     judged_now = judged.over(spark, tables)
-    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in windows.bounds_of(spark, judged_now, rules).items() if bound.closed is not None}
+    bounds = {topic: Bound(None, bound.watermark, bound.closed) for topic, bound in bounds_of(spark, judged_now, rules).items() if bound.closed is not None}
     takes_in = f"({part.holds(rules.start('event_time'))})" if rules.late_policy == "amend" else "false"
     _late(spark, tables)
     spark.sql(f"CREATE OR REPLACE TEMP VIEW still_held AS SELECT * FROM late WHERE revision IS NULL AND NOT {takes_in}")
@@ -103,16 +103,16 @@ def catch_up(spark: SparkSession, tables: Tables, rules: Rules, checkpoint: str)
     rebuilt, base = beside(tables, "rebuilt"), _versions(spark, tables)
     found = properties(spark, rebuilt.windows)
     rules = replace(rules, window_minutes=int(found[LENGTH]), sequence_above=int(found[_ABOVE]))
-    closed = {topic: bound.closed for topic, bound in windows.bounds_of(spark, tables, rules).items()}
+    closed = {topic: bound.closed for topic, bound in bounds_of(spark, tables, rules).items()}
     rebuilt = replace(rebuilt, raw=judged.over(spark, tables).raw)
 
     def amend(batch, batch_id):
-        windows.amend(batch, rebuilt, rules)
+        late.amend(batch, rebuilt, rules)
 
     since = int(found[_RAW])
     if base[0] > since > _NOTHING:
         rows = spark.readStream.option("skipChangeCommits", "true").option("startingVersion", since + 1).table(tables.raw)
-        (windows.late_rows(rows, windows.published(spark, rebuilt))
+        (late.late_rows(rows, closing.published(spark, rebuilt))
          .writeStream.foreachBatch(amend).option("checkpointLocation", checkpoint).queryName("rebuild").trigger(availableNow=True).start().awaitTermination())
     _offer(spark, rebuilt, rules, "true" if since == _NOTHING else None, closed)
     if _BUILT in found:
@@ -122,11 +122,11 @@ def catch_up(spark: SparkSession, tables: Tables, rules: Rules, checkpoint: str)
 
 def _offer(spark: SparkSession, rebuilt: Tables, rules: Rules, rows: str | None, closed: dict[str, int] | None = None) -> None:
     """Publishes in the built table what closes, and what those rows of `raw` change (SQL). `closed`, by topic: up to where windows are known to be closed besides."""
-    ends = windows.published(spark, rebuilt)
+    ends = closing.published(spark, rebuilt)
     if rows is not None:
-        windows.amend(windows.late_rows(spark.sql(f"SELECT * FROM {rebuilt.raw} WHERE {rows}"), ends), rebuilt, rules)
-    bounds = windows.bounds_of(spark, rebuilt, rules, ends)
-    windows.publish(spark, rebuilt, rules, {topic: replace(bound, closed=windows.latest(bound.closed, (closed or {}).get(topic))) for topic, bound in bounds.items()})
+        late.amend(late.late_rows(spark.sql(f"SELECT * FROM {rebuilt.raw} WHERE {rows}"), ends), rebuilt, rules)
+    bounds = bounds_of(spark, rebuilt, rules, ends)
+    windows.publish(spark, rebuilt, rules, {topic: replace(bound, closed=latest(bound.closed, (closed or {}).get(topic))) for topic, bound in bounds.items()})
 
 
 def _not_taken_in(spark: SparkSession, tables: Tables) -> str:
@@ -146,7 +146,7 @@ def _take_in_ledger(spark: SparkSession, tables: Tables, rebuilt: Tables, rules:
     if any_held:
         # Those that held none but what they hold out come out as they are, and are not written again.
         spark.sql(f"CREATE OR REPLACE TEMP VIEW changed_windows AS SELECT DISTINCT topic, key, window_start FROM {rebuilt.late_records} WHERE revision IS NULL")
-        windows.publish_changed(spark, rebuilt, rules, windows.bounds_of(spark, rebuilt, rules))
+        windows.publish_changed(spark, rebuilt, rules, bounds_of(spark, rebuilt, rules))
 
 
 def _fill(spark: SparkSession, tables: Tables, rebuilt: Tables, rules: Rules, candidates: str, part: Part) -> None:
@@ -177,14 +177,14 @@ def _late(spark: SparkSession, tables: Tables) -> None:
         FROM {tables.late_records} l LEFT JOIN {verdicts} c ON c.topic = l.topic AND c.partition = l.partition AND c.offset = l.offset WHERE c.error IS NULL""")
 
 
-def _fill_ledger(spark: SparkSession, rebuilt: Tables, rules: Rules, late: str) -> None:
-    """The ledger of late records, each under the window that holds it now. `late` says of each whether it is `held`, and the revision that has `taken` it in."""
+def _fill_ledger(spark: SparkSession, rebuilt: Tables, rules: Rules, records: str) -> None:
+    """The ledger of late records, each under the window that holds it now. `records` says of each whether it is `held`, and the revision that has `taken` it in."""
     spark.sql(f"""
         INSERT INTO {rebuilt.late_records} ({_LEDGER})
         SELECT l.topic, l.partition, l.offset, l.key, l.start, l.event_time, l.broker_timestamp, l.value,
                (unix_micros(l.broker_timestamp) - unix_micros({rules.end('l.start')})) / 1e6D,
                CASE WHEN NOT l.held THEN coalesce(l.taken, w.revision, 1) END
-        FROM (SELECT *, {rules.start('event_time')} AS start FROM ({late})) l
+        FROM (SELECT *, {rules.start('event_time')} AS start FROM ({records})) l
         LEFT JOIN {rebuilt.windows} w ON w.topic = l.topic AND w.key = l.key AND w.window_start = l.start
     """)
 

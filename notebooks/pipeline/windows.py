@@ -1,56 +1,17 @@
-"""Which windows have closed, what they hold, and how they are published.
+"""What closed windows hold, and how they are published.
 
 A window is a pure function of `raw`: whatever makes it be computed, it is computed from all its rows, and MERGE changes
 it only where the outcome differs. So a replayed batch changes nothing, and every good record counts exactly once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from pipeline import statistics
+from pipeline.closing import Bound, Rules, latest, literal, values
 from pipeline.tables import LENGTH, REBUILD, Tables, properties
-
-
-@dataclass(frozen=True)
-class Rules:
-    """`caught_up`: when ingest last read the broker to its end, epoch microseconds; from then on the clock closes windows, too.
-
-    `sequence_above`: what is written gets sequences above this one, and above all that the table has.
-    """
-
-    window_minutes: int
-    allowed_lateness_minutes: int
-    late_policy: str
-    caught_up: int | None = None
-    sequence_above: int = 0
-
-    @property
-    def micros(self) -> int:
-        return self.window_minutes * 60_000_000
-
-    def start(self, event_time: str) -> str:
-        """SQL for the start of the epoch-aligned window that holds this event time."""
-        return f"timestamp_micros(unix_micros({event_time}) - pmod(unix_micros({event_time}), {self.micros}))"
-
-    def end(self, start: str) -> str:
-        """SQL for the (exclusive) end of the window that starts here."""
-        return f"timestamp_micros(unix_micros({start}) + {self.micros})"
-
-
-@dataclass(frozen=True)
-class Bound:
-    """How far a topic's windows are published, and how far they are to be: ends of windows, epoch microseconds.
-
-    `rows`: good rows of `raw` past what is published, at least.
-    Not datetime: Spark hands those out in the time zone of the Python process.
-    """
-
-    published: int | None
-    watermark: int | None
-    closed: int | None
-    rows: int = 0
 
 
 def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
@@ -67,105 +28,6 @@ def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
             f"{tables.windows} holds windows of {length} minutes, the variable window_minutes says {rules.window_minutes}. Compute them anew: "
             f"`streamgauge windows rebuild --window {rules.window_minutes}m`; or set it back to {length}. Until then nothing is published, and nothing is lost."
         )
-
-
-def published(spark: SparkSession, tables: Tables) -> dict[str, int | None]:
-    """The end of each topic's newest published window, epoch microseconds; None where there is none yet."""
-    found = spark.sql(
-        f"SELECT topic, unix_micros(max(window_end)) AS published FROM (SELECT topic, window_end FROM {tables.windows} "
-        f"UNION ALL SELECT topic, NULL FROM {tables.shards}) GROUP BY topic"
-    )
-    return {row.topic: row.published for row in found.collect()}
-
-
-def late_rows(rows: DataFrame, ends: dict[str, int | None]) -> DataFrame:
-    """Of these rows of `raw` those that come before `ends`, what is published now: only they can change a window.
-
-    All others are computed when their windows are published. Of a stream the filter is part of its own plan: there Parquet
-    skips what it excludes, which is nearly everything; a micro-batch that has come as far as a batch function is read whole.
-    """
-    newest = latest(*ends.values())
-    return rows.where("false" if newest is None else f"error IS NULL AND event_time < {literal(newest)}").select(
-        "topic", "partition", "offset", "broker_timestamp", "event_time", "key", "value"
-    )
-
-
-def amend(batch: DataFrame, tables: Tables, rules: Rules) -> None:
-    """Publishes the windows that late rows change, and enters the rows in the ledger. `batch`: what `late_rows` gave."""
-    late = _as_judged_now(batch, tables)
-    if late is None:
-        return
-    bounds = bounds_of(batch.sparkSession, tables, rules)
-    if _find_changed(late, tables, rules, bounds):
-        publish_changed(batch.sparkSession, tables, rules, bounds)
-
-
-def _as_judged_now(batch: DataFrame, tables: Tables) -> DataFrame | None:
-    """The batch's records as `raw` has them; None where there are none. A stream gives them as they came: a rebuild by a corrected rule may have judged them otherwise since."""
-    spark = batch.sparkSession
-    batch.select("topic", "partition", "offset").createOrReplaceTempView("batch_places")
-    spans = spark.sql("SELECT topic, partition, min(offset) AS first, max(offset) AS last FROM batch_places GROUP BY topic, partition").collect()
-    if not spans:
-        return None
-    where = " OR ".join(f"(topic = '{span.topic}' AND partition = {span.partition} AND offset BETWEEN {span.first} AND {span.last})" for span in spans)
-    return spark.sql(f"""SELECT topic, partition, offset, broker_timestamp, event_time, key, value FROM (SELECT * FROM {tables.raw} WHERE error IS NULL AND ({where}))
-                         SEMI JOIN batch_places USING (topic, partition, offset)""")
-
-
-def bounds_of(spark: SparkSession, tables: Tables, rules: Rules, ends: dict[str, int | None] | None = None) -> dict[str, Bound]:
-    """By topic; `ends`: what is `published`, where that was looked at already. A window past the newest published one is new, whatever it is; only event times past it move the watermark."""
-    ends = published(spark, tables) if ends is None else ends
-    known = [end for end in ends.values() if end is not None]
-    newer = "true" if not known or len(known) < len(ends) else f"event_time >= {literal(min(known))}"
-    seen = {
-        row.topic: row
-        for row in spark.sql(f"SELECT topic, unix_micros(max(event_time)) AS newest, count(*) AS rows FROM {tables.raw} WHERE error IS NULL AND {newer} GROUP BY topic").collect()
-    }
-    lateness = rules.allowed_lateness_minutes * 60_000_000
-    clock = None if rules.caught_up is None else rules.caught_up - lateness
-    bounds = {}
-    for topic in ends.keys() | seen.keys():
-        watermark = seen[topic].newest - lateness if topic in seen else None
-        bounds[topic] = Bound(ends.get(topic), watermark, latest(ends.get(topic), watermark, clock), seen[topic].rows if topic in seen else 0)
-    return bounds
-
-
-def latest(*moments: int | None) -> int | None:
-    return max((moment for moment in moments if moment is not None), default=None)
-
-
-def _find_changed(batch: DataFrame, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> bool:
-    """View `changed_windows`: windows up to the published bound that lack rows of the batch; writes the ledger of late records.
-
-    A published window holds a row if its partition's last offset in the window is at or beyond the row's: rows come
-    into `raw` in the order of their offsets. So a batch that is replayed finds nothing to change.
-    """
-    spark = batch.sparkSession
-    batch.selectExpr("*", f"{rules.start('event_time')} AS window_start").createOrReplaceTempView("batch_rows")
-    late = f"""
-        SELECT r.*, w.window_end, w.revision AS published_revision FROM batch_rows r
-        JOIN {tables.windows} w USING (topic, key, window_start)
-        WHERE r.offset > coalesce(try_element_at(w.last_offsets, r.partition), -1)
-    """
-    amend = rules.late_policy == "amend"
-    spark.sql(f"""
-        MERGE INTO {tables.late_records} t USING (
-          SELECT topic, partition, offset, key, window_start, event_time, broker_timestamp, value,
-                 (unix_micros(broker_timestamp) - unix_micros(window_end)) / 1e6D AS lateness_seconds,
-                 {'published_revision + 1' if amend else 'CAST(NULL AS BIGINT)'} AS revision
-          FROM ({late})
-        ) s
-        ON t.topic = s.topic AND t.partition = s.partition AND t.offset = s.offset
-        WHEN NOT MATCHED THEN INSERT *
-    """)
-    amended = f"SELECT DISTINCT topic, key, window_start FROM ({late}) UNION" if amend else ""
-    spark.sql(f"""
-        CREATE OR REPLACE TEMP VIEW changed_windows AS {amended}
-        SELECT DISTINCT topic, key, window_start FROM batch_rows JOIN {_values(bounds)} USING (topic)
-        ANTI JOIN {tables.windows} USING (topic, key, window_start)
-        WHERE {rules.end('window_start')} <= published
-    """)
-    return not spark.table("changed_windows").isEmpty()
 
 
 def publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
@@ -220,7 +82,7 @@ def closed_windows(tables: Tables, rules: Rules, bounds: dict[str, Bound], first
     lowest = None if any(bound.published is None for bound in bounds.values()) else min(bound.published for bound in bounds.values())
     after, before = latest(first, lowest), min(moment for moment in (last, max(bound.closed for bound in bounds.values())) if moment is not None)
     where = f"event_time < {literal(before)}" + ("" if after is None else f" AND event_time >= {literal(after)}")
-    rows = f"""{_good_rows(tables, rules, where)} JOIN {_values(bounds)} USING (topic)
+    rows = f"""{_good_rows(tables, rules, where)} JOIN {values(bounds)} USING (topic)
                WHERE (published IS NULL OR window_start >= published) AND {rules.end('window_start')} <= closed"""
     return _computed(rules, rows, bounds)
 
@@ -248,12 +110,7 @@ def _good_rows(tables: Tables, rules: Rules, where: str) -> str:
 def _computed(rules: Rules, rows: str, bounds: dict[str, Bound]) -> str:
     return f"""SELECT w.*, {rules.end('window_start')} AS window_end,
                       CASE WHEN {rules.end('window_start')} <= watermark THEN 'watermark' ELSE 'clock' END AS closed_by
-               FROM ({statistics.by_window(rows)}) w JOIN {_values(bounds)} USING (topic)"""
-
-
-def _values(bounds: dict[str, Bound]) -> str:
-    rows = (f"('{topic}', {literal(bound.published)}, {literal(bound.watermark)}, {literal(bound.closed)})" for topic, bound in bounds.items())
-    return f"(SELECT * FROM VALUES {', '.join(rows)} AS bounds(topic, published, watermark, closed))"
+               FROM ({statistics.by_window(rows)}) w JOIN {values(bounds)} USING (topic)"""
 
 
 @dataclass(frozen=True)
@@ -272,7 +129,3 @@ def position(spark: SparkSession, tables: Tables) -> Position:
 
 def _last_sequence(spark: SparkSession, tables: Tables, rules: Rules) -> int:
     return max(rules.sequence_above, position(spark, tables).sequence)
-
-
-def literal(micros: int | None) -> str:
-    return "CAST(NULL AS TIMESTAMP)" if micros is None else f"timestamp_micros({micros})"

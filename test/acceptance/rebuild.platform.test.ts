@@ -38,12 +38,12 @@ const OLDER: [rule: string, older: string][] = [
 
 /** Offers `windows` late rows that `raw` does not have as good ones: as its stream gives what a rebuild has judged otherwise since. */
 const OFFERED = `# Databricks notebook source
-from pipeline import tables, windows
+from pipeline import closing, late, tables
 
 spark.conf.set("spark.sql.session.timeZone", "UTC")
 names = tables.names(dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))
 rows = spark.sql(f"SELECT topic, partition, offset + 1000000 AS offset, broker_timestamp, event_time, key, value FROM {names.raw} WHERE error IS NULL AND value = 50 AND key = 'b'")
-windows.amend(rows, names, windows.Rules(10, 0, "amend"))
+late.amend(rows, names, closing.Rules(10, 0, "amend"))
 dbutils.notebook.exit(str(rows.count()))
 `;
 
