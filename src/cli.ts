@@ -36,16 +36,14 @@ export const VERBS: Record<string, () => Promise<Command>> = {
 
 type Streams = { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream };
 
-/** Runs one invocation and returns its exit code; prints the result on stdout, everything else on stderr. */
-export async function main(argv: readonly string[], streams: Streams, signal: AbortSignal): Promise<number> {
+/**
+ * Runs one invocation and returns its exit code; prints the result on stdout, everything else on stderr. `astray` rejects with what was
+ * thrown where nobody waits for it: it ends the verb like an error of its own.
+ */
+export async function main(argv: readonly string[], streams: Streams, signal: AbortSignal, astray: Promise<never>): Promise<number> {
   const asJson = argv.includes('--json');
   try {
-    const invocation = await parseArguments(argv, VERBS);
-    if (invocation.kind === 'text') {
-      streams.stdout.write(`${invocation.text}\n`);
-      return EXIT.ok;
-    }
-    return await runVerb(invocation, streams, signal);
+    return await Promise.race([invoke(argv, streams, signal), astray]);
   } catch (error) {
     const shown = signal.aborted ? interrupted(error) : error;
     // A person reads stderr, a script stdout: with --json there is one document on stdout whatever happens.
@@ -55,6 +53,13 @@ export async function main(argv: readonly string[], streams: Streams, signal: Ab
     if (asJson) streams.stdout.write(`${JSON.stringify(failureJson(shown))}\n`);
     return exitCode;
   }
+}
+
+async function invoke(argv: readonly string[], streams: Streams, signal: AbortSignal): Promise<number> {
+  const invocation = await parseArguments(argv, VERBS);
+  if (invocation.kind === 'verb') return runVerb(invocation, streams, signal);
+  streams.stdout.write(`${invocation.text}\n`);
+  return EXIT.ok;
 }
 
 type Invocation = Extract<Awaited<ReturnType<typeof parseArguments>>, { kind: 'verb' }>;
@@ -118,7 +123,13 @@ export async function start(): Promise<void> {
     if (error.code !== 'EPIPE') throw error;
     process.stdout.destroy();
   });
-  process.exitCode = await main(process.argv.slice(2), process, abort.signal);
+  const { promise: astray, reject } = Promise.withResolvers<never>();
+  process.once('uncaughtException', reject);
+  process.exitCode = await main(process.argv.slice(2), process, abort.signal, astray);
+  const wasAstray = process.listenerCount('uncaughtException') === 0;
+  process.off('uncaughtException', reject);
+  // What the verb would still do, nobody knows.
+  if (wasAstray) process.exit();
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await start();

@@ -1,4 +1,4 @@
-import { Failure, messageOf } from '../errors.ts';
+import { EXIT, Failure, messageOf } from '../errors.ts';
 
 /** What a person reads when a verb fails: what, where, why (the chain of causes), and what to do next. */
 export function renderFailure(error: unknown): string {
@@ -12,8 +12,8 @@ export function renderFailure(error: unknown): string {
 
 /** The same for a script: one JSON object. */
 export function failureJson(error: unknown): Record<string, unknown> {
-  if (!(error instanceof Failure)) return { error: { code: 'UNEXPECTED', kind: 'unexpected', message: messageOf(error) } };
-  const { code, kind, message, hint, exitCode } = error;
+  const unexpected = { code: 'UNEXPECTED', kind: 'unexpected', message: messageOf(error), hint: undefined, exitCode: EXIT.unexpected };
+  const { code, kind, message, hint, exitCode } = error instanceof Failure ? error : unexpected;
   return { error: { code, kind, message, hint, exit_code: exitCode, causes: causes(error).map(messageOf) } };
 }
 

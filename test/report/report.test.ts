@@ -30,6 +30,9 @@ describe('failures', () => {
   it('as JSON carry code, kind and exit code', () => {
     expect(failureJson(failure)).toEqual({ error: { code: 'X', kind: 'remote', message: 'the broker is down', hint: 'Start it.', exit_code: 4, causes: ['ECONNREFUSED', 'deeper'] } });
   });
+  it('what nobody foresaw is a document of the same shape', () => {
+    expect(failureJson(new TypeError('x is not a function', { cause: 'y' }))).toEqual({ error: { code: 'UNEXPECTED', kind: 'unexpected', message: 'x is not a function', exit_code: 1, causes: ['y'] } });
+  });
   it('a secret shows nowhere', () => {
     const secret = new Secret('hunter2');
     expect(`${secret} ${JSON.stringify({ secret })} ${renderJson({ secret })}`).not.toContain('hunter2');
