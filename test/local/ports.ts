@@ -14,11 +14,20 @@ export async function freePortOffset(): Promise<number> {
   throw new Error('no free ports for a platform');
 }
 
-/** A port that nobody listens on now. */
+let asked = 0;
+
+/** A port that nobody listens on now, another one at each call; not of those that the system gives to connections, one of which might have it by the time that somebody listens. */
 export async function freePort(): Promise<number> {
-  const { port, close } = await occupiedPort();
-  await close();
-  return port;
+  for (let n = 0; n < 6000; n += 1) {
+    asked += 1;
+    const port = 26_000 + ((process.pid * 7 + asked) % 6000);
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)));
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+  throw new Error('no free port');
 }
 
 /** A listening TCP server on a port of the system's choice, for tests that want a port to be busy. */
