@@ -18,11 +18,16 @@ export type Sql = Readonly<{
   execute(statement: string, parameters?: SqlParameters): Promise<SqlResult>;
   /** The rows of one statement as objects, in its order; of columns that share a name, the last wins. */
   rows(statement: string, parameters?: SqlParameters): AsyncGenerator<Row, void, void>;
+  /** Names of the columns of one table that take no null, as the catalog tells them; no statement of Delta does. Empty where it tells none, or knows no such table. */
+  notNullColumns(catalog: string, schema: string, table: string): Promise<string[]>;
   close(): Promise<void>;
 }>;
 
 /** Rows in one fetch: what bounds the memory of a result, whatever its size. */
 const FETCH_ROWS = 50_000;
+
+/** JDBC's columnNoNulls, which Thrift's GetColumns has as well. */
+const NO_NULLS = 0;
 
 type Session = Awaited<ReturnType<DBSQLClient['openSession']>>;
 type Operation = Awaited<ReturnType<Session['executeStatement']>>;
@@ -65,6 +70,17 @@ export async function openSql(config: Config, signal?: AbortSignal): Promise<Sql
     async *rows(statement, parameters) {
       const { columns, batches } = await execute(statement, parameters);
       for await (const batch of batches) for (const cells of batch) yield Object.fromEntries(columns.map((column, at) => [column.name, cells[at] ?? null]));
+    },
+    async notNullColumns(catalogName, schemaName, tableName) {
+      try {
+        const operation = await session.getColumns({ catalogName, schemaName, tableName });
+        const columns = (await operation.fetchAll()) as { TABLE_NAME?: string; COLUMN_NAME?: string; NULLABLE?: number }[];
+        await operation.close();
+        // A name is a pattern, in which `_` is any character. IS_NULLABLE is not looked at: Spark's own Thrift server answers YES whatever it is.
+        return columns.flatMap(({ TABLE_NAME: table, COLUMN_NAME: name = '', NULLABLE: nullable }) => (table === tableName && nullable === NO_NULLS ? [name] : []));
+      } catch (error) {
+        throw translate(error);
+      }
     },
     async close() {
       // A session that cannot be closed any more is closed by the warehouse.
