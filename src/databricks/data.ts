@@ -25,7 +25,7 @@ export async function observeTables(config: Config, signal?: AbortSignal): Promi
       return { name, rows, notNull };
     }));
     // Every table has columns that take no null: a catalog that names none at all does not know.
-    const knows = told.some(({ notNull }) => notNull.length > 0);
+    const knows = told.some(({ notNull = [] }) => notNull.length > 0);
     const shapes = await Promise.all(told.map(async ({ name, rows, notNull }) => [unqualified(name), await withNulls(sql, name, shapeOf(rows, knows ? notNull : undefined))] as const));
     return { tables, shapes: Object.fromEntries(shapes) };
   } finally {
@@ -34,8 +34,8 @@ export async function observeTables(config: Config, signal?: AbortSignal): Promi
 }
 
 /** What the catalog does not answer is not known: everything else about the table is. */
-async function notNullOf(sql: Sql, { pipeline }: Config, table: string): Promise<string[]> {
-  return sql.notNullColumns(pipeline.catalog, pipeline.schema, table).catch((error: unknown) => (error instanceof Failure && error.kind !== 'access' ? [] : Promise.reject(error)));
+async function notNullOf(sql: Sql, { pipeline }: Config, table: string): Promise<string[] | undefined> {
+  return sql.notNullColumns(pipeline.catalog, pipeline.schema, table).catch((error: unknown) => (error instanceof Failure && error.kind !== 'access' ? undefined : Promise.reject(error)));
 }
 
 /** Only where a column takes null that should not, its rows are looked at: Delta's own statistics answer that. */

@@ -18,8 +18,8 @@ export type Sql = Readonly<{
   execute(statement: string, parameters?: SqlParameters): Promise<SqlResult>;
   /** The rows of one statement as objects, in its order; of columns that share a name, the last wins. */
   rows(statement: string, parameters?: SqlParameters): AsyncGenerator<Row, void, void>;
-  /** Names of the columns of one table that take no null, as the catalog tells them; no statement of Delta does. Empty where it tells none, or knows no such table. */
-  notNullColumns(catalog: string, schema: string, table: string): Promise<string[]>;
+  /** Names of the columns of one table that take no null, as the catalog tells them (no statement of Delta does); undefined where it tells of no such table. */
+  notNullColumns(catalog: string, schema: string, table: string): Promise<string[] | undefined>;
   close(): Promise<void>;
 }>;
 
@@ -71,13 +71,9 @@ export async function openSql(config: Config, signal?: AbortSignal): Promise<Sql
       const { columns, batches } = await execute(statement, parameters);
       for await (const batch of batches) for (const cells of batch) yield Object.fromEntries(columns.map((column, at) => [column.name, cells[at] ?? null]));
     },
-    async notNullColumns(catalogName, schemaName, tableName) {
+    async notNullColumns(...table) {
       try {
-        const operation = await session.getColumns({ catalogName, schemaName, tableName });
-        const columns = (await operation.fetchAll()) as { TABLE_NAME?: string; COLUMN_NAME?: string; NULLABLE?: number }[];
-        await operation.close();
-        // A name is a pattern, in which `_` is any character. IS_NULLABLE is not looked at: Spark's own Thrift server answers YES whatever it is.
-        return columns.flatMap(({ TABLE_NAME: table, COLUMN_NAME: name = '', NULLABLE: nullable }) => (table === tableName && nullable === NO_NULLS ? [name] : []));
+        return await notNullColumns(session, table);
       } catch (error) {
         throw translate(error);
       }
@@ -131,6 +127,24 @@ async function run(session: Session, { statement, parameters, signal, translate 
     await letGo();
     throw translate(error);
   }
+}
+
+type ColumnRow = { TABLE_CAT?: string; TABLE_SCHEM?: string; TABLE_NAME?: string; COLUMN_NAME?: string; NULLABLE?: number };
+
+async function notNullColumns(session: Session, [catalog, schema, table]: [string, string, string]): Promise<string[] | undefined> {
+  const is = (found: string | undefined, wanted: string): boolean => found?.toLowerCase() === wanted.toLowerCase();
+  const ask = async (named: (name: string) => string): Promise<string[] | undefined> => {
+    const operation = await session.getColumns({ catalogName: catalog, schemaName: named(schema), tableName: named(table) });
+    const rows = ((await operation.fetchAll()) as ColumnRow[]).filter((row) => is(row.TABLE_SCHEM, schema) && is(row.TABLE_NAME, table));
+    await operation.close();
+    // A catalog may be told by another of its names, or with one whose name is alike.
+    const own = rows.filter((row) => is(row.TABLE_CAT, catalog));
+    const columns = own.length > 0 ? own : rows;
+    // IS_NULLABLE is not looked at: Spark's own Thrift server answers YES whatever it is.
+    return columns.length === 0 ? undefined : columns.flatMap(({ COLUMN_NAME: name = '', NULLABLE: nullable }) => (nullable === NO_NULLS ? [name] : []));
+  };
+  // Names are patterns, in which `_` is any character, itself included: where it cannot be escaped, more is answered than is asked for.
+  return (await ask((name) => name.replaceAll('_', '\\_'))) ?? (await ask((name) => name));
 }
 
 async function* noRows(): AsyncGenerator<Cell[][], void, void> {}
