@@ -19,23 +19,27 @@ export async function observeTables(config: Config, signal?: AbortSignal): Promi
   const sql = await openSql(config, signal);
   try {
     const tables = await listTables(sql, config);
-    const described = tables.filter((name) => unqualified(name) in DEFINITIONS);
-    const told = await Promise.all(described.map(async (name) => {
-      const [rows, notNull] = await Promise.all([Array.fromAsync(sql.rows(`DESCRIBE TABLE EXTENDED ${name}`)), notNullOf(sql, config, unqualified(name))]);
-      return { name, rows, notNull };
-    }));
-    // Every table has columns that take no null: a catalog that names none at all does not know.
-    const knows = told.some(({ notNull = [] }) => notNull.length > 0);
-    const shapes = await Promise.all(told.map(async ({ name, rows, notNull }) => [unqualified(name), await withNulls(sql, name, shapeOf(rows, knows ? notNull : undefined))] as const));
-    return { tables, shapes: Object.fromEntries(shapes) };
+    return { tables, shapes: await shapesOf(sql, config, tables.filter((name) => unqualified(name) in DEFINITIONS)) };
   } finally {
     await sql.close();
   }
 }
 
+/** How these tables (quoted names) are made, by unqualified name. */
+export async function shapesOf(sql: Sql, config: Pick<Config, 'pipeline'>, names: readonly string[]): Promise<Record<string, TableShape>> {
+  const told = await Promise.all(names.map(async (name) => {
+    const [rows, notNull] = await Promise.all([Array.fromAsync(sql.rows(`DESCRIBE TABLE EXTENDED ${name}`)), notNullOf(sql, config, unqualified(name))]);
+    return { name, rows, notNull };
+  }));
+  // Every table has columns that take no null: a catalog that names none at all does not know.
+  const knows = told.some(({ notNull = [] }) => notNull.length > 0);
+  const shapes = await Promise.all(told.map(async ({ name, rows, notNull }) => [unqualified(name), await withNulls(sql, name, shapeOf(rows, knows ? notNull : undefined))] as const));
+  return Object.fromEntries(shapes);
+}
+
 /** What the catalog does not answer is not known: everything else about the table is. */
-async function notNullOf(sql: Sql, { pipeline }: Config, table: string): Promise<string[] | undefined> {
-  return sql.notNullColumns(pipeline.catalog, pipeline.schema, table).catch((error: unknown) => (error instanceof Failure && error.kind !== 'access' ? undefined : Promise.reject(error)));
+async function notNullOf(sql: Sql, { pipeline }: Pick<Config, 'pipeline'>, table: string): Promise<string[] | undefined> {
+  return sql.notNullColumns(pipeline.catalog, pipeline.schema, table).catch((error: unknown) => (error instanceof Failure ? undefined : Promise.reject(error)));
 }
 
 /** Only where a column takes null that should not, its rows are looked at: Delta's own statistics answer that. */

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { DEFINITIONS, planTables, requiredColumns, shapeOf, tableDrift, type TableShape, type TableStep } from '../../src/databricks/shapes.ts';
-import { applyTableStep } from '../../src/databricks/data.ts';
+import type { Config } from '../../src/config/config.ts';
+import { applyTableStep, shapesOf } from '../../src/databricks/data.ts';
 import type { Sql } from '../../src/databricks/sql.ts';
 import { tableStep } from '../../src/deployment/steps.ts';
 import { Failure } from '../../src/errors.ts';
@@ -83,6 +84,43 @@ describe('what a plan says of them', () => {
       { table: 'raw', field: 'partitioned by', found: 'shard', wanted: null },
     ]);
     expect(planTables({ raw })).toEqual([]);
+  });
+});
+
+describe('which columns take null', () => {
+  const config = { pipeline: { catalog: 'c', schema: 's' } as Config['pipeline'] };
+  /** Asks a warehouse whose catalog tells this of each table, and in whose rows no `sum` stands seven times. */
+  const told = async (notNull: Partial<Record<keyof typeof DEFINITIONS, string[] | Failure>>): Promise<Record<string, [readonly string[] | undefined, object]>> => {
+    const sql: Sql = {
+      ...warehouse({}),
+      async *rows(statement) {
+        const [, table = ''] = /`(\w+)`$/.exec(statement) ?? [];
+        if (statement.startsWith('SELECT')) yield { sum: 7n };
+        else for (const [name, type] of Object.entries(DEFINITIONS[table as keyof typeof DEFINITIONS].columns)) yield row(name, type.replace(' not null', ''));
+      },
+      notNullColumns: async (catalog, schema, table) => {
+        expect([catalog, schema]).toEqual(['c', 's']);
+        const answer = notNull[table as keyof typeof DEFINITIONS];
+        return answer instanceof Failure ? Promise.reject(answer) : answer;
+      },
+    };
+    const shapes = await shapesOf(sql, config, ['`c`.`s`.`raw`', '`c`.`s`.`windows`']);
+    return Object.fromEntries(Object.entries(shapes).map(([table, { notNull: columns, nulls }]) => [table, [columns, nulls]]));
+  };
+  const [raw, windows] = [requiredColumns('raw').sort(), requiredColumns('windows').sort()];
+  const without = windows.filter((name) => name !== 'sum');
+
+  it('is what the catalog tells; where one takes null that should not, its rows are counted', async () => {
+    expect(await told({ raw, windows })).toEqual({ raw: [raw, {}], windows: [windows, {}] });
+    expect(await told({ raw, windows: without })).toEqual({ raw: [raw, {}], windows: [without, { sum: 7 }] });
+  });
+
+  it.each<[string, Parameters<typeof told>[0], unknown]>([
+    ['a catalog that tells of no table', {}, { raw: [undefined, {}], windows: [undefined, {}] }],
+    ['one that calls every column nullable', { raw: [], windows: [] }, { raw: [undefined, {}], windows: [undefined, {}] }],
+    ['one that refuses the question for one table', { raw, windows: new Failure({ code: 'NO', kind: 'access', message: 'no' }) }, { raw: [raw, {}], windows: [undefined, {}] }],
+  ])('is not known from %s', async (_what, answers, known) => {
+    expect(await told(answers)).toEqual(known);
   });
 });
 
