@@ -73,7 +73,7 @@ async function begin(): Promise<Started> {
   return { environment: platform.environment, platform: { stateDir: join(folder, 'local'), runtime, hadoopDir }, stop: () => (stopping ??= stop()) };
 }
 
-/** The cluster that the scenarios share, and its users: two that begin at the same time would both make them. */
+/** The cluster that the scenarios share, and its users: those that begin at the same time would all wait for them. */
 async function provision(environmentFile: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'streamgauge-shared-'));
   try {

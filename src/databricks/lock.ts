@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import type { Place } from './bundle.ts';
 import type { Workspace } from './client.ts';
+import { confirmWho } from './identity.ts';
 import { createFile, deleteObject, exportFile, mkdirs, writeFile, type Me } from './rest.ts';
 
 /** The lock's content, as the Databricks CLI writes it: each waits for the other. */
@@ -17,6 +18,7 @@ export async function takeDeployLock(workspace: Workspace, place: Place, who: Me
   const content = Buffer.from(JSON.stringify(mine));
   let created = await createFile(workspace, path, content);
   if (created === 'no folder') {
+    await confirmWho(workspace, place.root);
     await mkdirs(workspace, place.state);
     created = await createFile(workspace, path, content);
   }

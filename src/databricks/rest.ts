@@ -32,12 +32,17 @@ async function orNothing<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** Who is asking: a service principal by its id; anybody else is asked for, again only where that was long ago, or something was refused since. */
+/** Who is asking: a service principal by its id; anybody else is asked for, again only where that was very long ago, or something was refused since. */
 export async function me(workspace: Workspace): Promise<Me> {
   const principal = await workspace.principal?.();
   if (principal !== undefined) return { userName: principal };
   const known = await workspace.identities?.known();
   if (known !== undefined) return known;
+  return askWho(workspace);
+}
+
+/** The same, whatever is remembered. */
+export async function askWho(workspace: Workspace): Promise<Me> {
   const who = await workspace.request<Me>({ method: 'GET', path: '/api/2.0/preview/scim/v2/Me' });
   await workspace.identities?.remember(who);
   return who;

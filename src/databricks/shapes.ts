@@ -9,13 +9,17 @@ export type TableShape = Readonly<{
   partitionedBy: readonly string[];
   /** Length of its windows, where the table's properties name one. */
   windowMinutes: number | undefined;
+  /** Columns that take no null, by the schema or by a CHECK constraint that says the same; undefined where the catalog does not say. */
+  notNull: readonly string[] | undefined;
+  /** Of columns that should take no null and do: how many rows hold one. */
+  nulls: Readonly<Record<string, number>>;
 }>;
 
-/** `add columns` takes nothing from the table: what stands there has null in them. */
-export type TableStep = { do: 'add columns'; table: string; columns: { name: string; type: string }[] };
+/** `add columns` takes nothing from the table: what stands there has null in them. `set not null` gives columns back what somebody dropped. */
+export type TableStep = { do: 'add columns' | 'set not null'; table: string; columns: { name: string; type: string }[] };
 
-/** A field of a table that stays as it is; null on a side that does not have it. */
-export type TableDrift = { table: string; field: string; found: string | null; wanted: string | null };
+/** A field of a table that stays as it is; null on a side that does not have it. `why` it stays, where that is no matter of taste. */
+export type TableDrift = { table: string; field: string; found: string | null; wanted: string | null; why?: string };
 
 type Definition = { columns: Readonly<Record<string, string>>; clusteredBy: readonly string[] };
 
@@ -58,8 +62,16 @@ export const DEFINITIONS: Readonly<Record<'raw' | 'shards' | 'windows' | 'late_r
   },
 };
 
-/** The rows of DESCRIBE TABLE EXTENDED, understood. */
-export function shapeOf(rows: readonly Row[]): TableShape {
+const NOT_NULL = ' not null';
+
+/** Columns of a table in which every row must have a value. */
+export function requiredColumns(table: string): string[] {
+  const { columns } = DEFINITIONS[table as keyof typeof DEFINITIONS];
+  return Object.keys(columns).filter((name) => columns[name]?.endsWith(NOT_NULL));
+}
+
+/** The rows of DESCRIBE TABLE EXTENDED, which tell no NOT NULL, understood; `notNull` are the columns that have one, where the catalog says. */
+export function shapeOf(rows: readonly Row[], notNull?: readonly string[]): TableShape {
   const sections: Record<string, string[][]> = {};
   let section = 'columns';
   for (const { col_name: name, data_type: type } of rows) {
@@ -80,27 +92,44 @@ export function shapeOf(rows: readonly Row[]): TableShape {
     // Clustered tables are told as partitioned by nothing.
     partitionedBy: namesIn('Partition Information').filter((name) => name !== 'not partitioned'),
     windowMinutes: minutes === undefined ? undefined : Number(minutes),
+    notNull: notNull && [...notNull, ...constraintsIn(properties)].map((name) => name.toLowerCase()).sort(),
+    nulls: {},
   };
+}
+
+/** Columns of CHECK constraints that are nothing but `column IS NOT NULL`. */
+function constraintsIn(properties: string): string[] {
+  return [...properties.matchAll(/delta\.constraints\.[^=,]+=`?(\w+)`? IS NOT NULL(?=[,\]])/gi)].map(([, column = '']) => column);
 }
 
 function plain(type: string): string {
   return type.toLowerCase().replaceAll(/\s/g, '');
 }
 
-/** Columns that a release has added since the tables were made; a Failure where one cannot be added, or has another type. Pure. */
+/** Columns that a release has added since the tables were made, and those that lost their NOT NULL; a Failure where one cannot be added, or has another type. Pure. */
 export function planTables(found: Readonly<Record<string, TableShape>>): TableStep[] {
   return definitionsOf(found).flatMap(({ table, definition, shape }) => {
     const missing = Object.entries(definition.columns).flatMap(([name, declared]) => {
-      const [there, type] = [shape.columns[name], declared.replace(' not null', '')];
+      const [there, type] = [shape.columns[name], declared.replace(NOT_NULL, '')];
       if (there === undefined && declared !== type) throw columnMissing(table, name);
       if (there !== undefined && there !== type) throw typeChanged(table, name, there, type);
       return there === undefined ? [{ name, type }] : [];
     });
-    return missing.length === 0 ? [] : [{ do: 'add columns' as const, table, columns: missing }];
+    const lost = lostNotNull(table, shape).filter((name) => !shape.nulls[name]).map((name) => ({ name, type: shape.columns[name] ?? '' }));
+    const step = (what: TableStep['do'], columns: TableStep['columns']): TableStep[] => (columns.length === 0 ? [] : [{ do: what, table, columns }]);
+    return [...step('add columns', missing), ...step('set not null', lost)];
   });
 }
 
-/** What differs and stays: columns of others, and how files lie, which changes no result. A catalog that does not say has nothing that differs. */
+/** Columns that should take no null and do; none where the catalog does not say. */
+export function lostNotNull(table: string, { columns, notNull }: TableShape): string[] {
+  return notNull === undefined ? [] : requiredColumns(table).filter((name) => columns[name] !== undefined && !notNull.includes(name));
+}
+
+/**
+ * What differs and stays: columns of others, and how files lie, which changes no result; a NOT NULL that rows stand against. A catalog that does not
+ * say how files lie has nothing that differs; one that does not say which columns take null is named, because it hides a difference.
+ */
 export function tableDrift(found: Readonly<Record<string, TableShape>>): TableDrift[] {
   return definitionsOf(found).flatMap(({ table, definition, shape }) => {
     const others = Object.entries(shape.columns).flatMap(([name, type]) => (name in definition.columns ? [] : [{ table, field: `column ${name}`, found: type, wanted: null }]));
@@ -109,7 +138,12 @@ export function tableDrift(found: Readonly<Record<string, TableShape>>): TableDr
       { table, field: 'clustered by', found: list(shape.clusteredBy ?? definition.clusteredBy), wanted: list(definition.clusteredBy) },
       { table, field: 'partitioned by', found: list(shape.partitionedBy), wanted: null },
     ];
-    return [...others, ...layout.filter((one) => one.found !== one.wanted)];
+    const against = lostNotNull(table, shape).filter((name) => shape.nulls[name]).map((name) => ({
+      table, field: `column ${name}`, found: shape.columns[name] ?? null, wanted: definition.columns[name] ?? null,
+      why: `NOT NULL is refused while ${shape.nulls[name]} of its rows hold null: \`streamgauge query "SELECT * FROM ${table} WHERE ${name} IS NULL"\``,
+    }));
+    const untold = shape.notNull === undefined ? [{ table, field: 'NOT NULL', found: null, wanted: list(requiredColumns(table)), why: 'this catalog does not tell which columns take null' }] : [];
+    return [...others, ...layout.filter((one) => one.found !== one.wanted), ...against, ...untold];
   });
 }
 

@@ -18,11 +18,16 @@ export type Sql = Readonly<{
   execute(statement: string, parameters?: SqlParameters): Promise<SqlResult>;
   /** The rows of one statement as objects, in its order; of columns that share a name, the last wins. */
   rows(statement: string, parameters?: SqlParameters): AsyncGenerator<Row, void, void>;
+  /** Names of the columns of one table that take no null, as the catalog tells them (no statement of Delta does); undefined where it tells of no such table. */
+  notNullColumns(catalog: string, schema: string, table: string): Promise<string[] | undefined>;
   close(): Promise<void>;
 }>;
 
 /** Rows in one fetch: what bounds the memory of a result, whatever its size. */
 const FETCH_ROWS = 50_000;
+
+/** JDBC's columnNoNulls, which Thrift's GetColumns has as well. */
+const NO_NULLS = 0;
 
 type Session = Awaited<ReturnType<DBSQLClient['openSession']>>;
 type Operation = Awaited<ReturnType<Session['executeStatement']>>;
@@ -65,6 +70,13 @@ export async function openSql(config: Config, signal?: AbortSignal): Promise<Sql
     async *rows(statement, parameters) {
       const { columns, batches } = await execute(statement, parameters);
       for await (const batch of batches) for (const cells of batch) yield Object.fromEntries(columns.map((column, at) => [column.name, cells[at] ?? null]));
+    },
+    async notNullColumns(...table) {
+      try {
+        return await notNullColumns(session, table);
+      } catch (error) {
+        throw translate(error);
+      }
     },
     async close() {
       // A session that cannot be closed any more is closed by the warehouse.
@@ -115,6 +127,24 @@ async function run(session: Session, { statement, parameters, signal, translate 
     await letGo();
     throw translate(error);
   }
+}
+
+type ColumnRow = { TABLE_CAT?: string; TABLE_SCHEM?: string; TABLE_NAME?: string; COLUMN_NAME?: string; NULLABLE?: number };
+
+async function notNullColumns(session: Session, [catalog, schema, table]: [string, string, string]): Promise<string[] | undefined> {
+  const is = (found: string | undefined, wanted: string): boolean => found?.toLowerCase() === wanted.toLowerCase();
+  const ask = async (named: (name: string) => string): Promise<string[] | undefined> => {
+    const operation = await session.getColumns({ catalogName: catalog, schemaName: named(schema), tableName: named(table) });
+    const rows = ((await operation.fetchAll()) as ColumnRow[]).filter((row) => is(row.TABLE_SCHEM, schema) && is(row.TABLE_NAME, table));
+    await operation.close();
+    // A catalog may be told by another of its names, or with one whose name is alike.
+    const own = rows.filter((row) => is(row.TABLE_CAT, catalog));
+    const columns = own.length > 0 ? own : rows;
+    // IS_NULLABLE is not looked at: Spark's own Thrift server answers YES whatever it is.
+    return columns.length === 0 ? undefined : columns.flatMap(({ COLUMN_NAME: name = '', NULLABLE: nullable }) => (nullable === NO_NULLS ? [name] : []));
+  };
+  // Names are patterns, in which `_` is any character, itself included: where it cannot be escaped, more is answered than is asked for.
+  return (await ask((name) => name.replaceAll('_', '\\_'))) ?? (await ask((name) => name));
 }
 
 async function* noRows(): AsyncGenerator<Cell[][], void, void> {}

@@ -2,6 +2,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { createHash } from 'node:crypto';
 import type { Place } from './bundle.ts';
 import type { Workspace } from './client.ts';
+import { confirmWho } from './identity.ts';
 import { exportFile, writeFile, type JobSettings, type WorkspaceObject } from './rest.ts';
 
 /** One deployment that changed something: enough to bring back what it deployed. */
@@ -39,7 +40,10 @@ export function statePath(place: Place): string {
 /** The last deployment's state; empty where there is none, or where it cannot be understood (everything is then written anew). */
 export async function readState(workspace: Workspace, place: Place): Promise<DeployedState> {
   const bytes = await exportFile(workspace, statePath(place));
-  if (bytes === undefined) return EMPTY_STATE;
+  if (bytes === undefined) {
+    await confirmWho(workspace, place.root);
+    return EMPTY_STATE;
+  }
   try {
     const state = JSON.parse(bytes.toString('utf8')) as Partial<DeployedState> | null;
     const isRecord = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -12,8 +12,8 @@ import { ownTopic } from '../msk/ownership.ts';
 import { poll } from '../poll.ts';
 import { sentence, type Step } from './step.ts';
 
-/** MSK says that a new user may take ten minutes to reach the brokers. */
-const LOGIN_DEADLINE_MS = 11 * 60_000;
+/** MSK says that a new user, or a new password, may take ten minutes to reach the brokers. */
+export const LOGIN_DEADLINE_MS = 11 * 60_000;
 
 /** Does the plan's steps in MSK and Kafka, each when what it needs is there; nothing is asked where there is none. */
 export async function applyBroker(context: Context, aws: Aws, found: ClusterFound | undefined, steps: readonly Step[]): Promise<void> {
@@ -26,7 +26,7 @@ export async function applyBroker(context: Context, aws: Aws, found: ClusterFoun
     if (step.work.room !== 'configuration' && step.work.room !== 'cluster') continue;
     said(step);
     if (step.work.room === 'configuration') await applyConfigurationStep(aws, step.work.step, states);
-    else await createCluster(aws, config.pipeline, await findConfiguration(aws, config.pipeline.cluster_name));
+    else if (!(await createCluster(aws, config.pipeline, await findConfiguration(aws, config.pipeline.cluster_name)))) progress.note(`somebody else has begun cluster ${config.pipeline.cluster_name} meanwhile: it is waited for, and taken as it is`);
   }
   const cluster = await waitUntilServing(aws, config.pipeline.cluster_name, states);
   for (const step of mine) if (step.work.room === 'logins') {
@@ -54,7 +54,7 @@ export async function applyBroker(context: Context, aws: Aws, found: ClusterFoun
 }
 
 /** Resolves once the brokers let this user in; a login that was made just now may not have reached every broker. */
-async function admitted({ config, progress, signal }: Context, access: KafkaAccess, isNew: boolean): Promise<void> {
+export async function admitted({ config, progress, signal }: Context, access: KafkaAccess, isNew: boolean): Promise<void> {
   if (!isNew) return logIn(access);
   progress.update('waiting for the brokers to know the new users');
   const hint = `Run again in some minutes: streamgauge provision -t ${config.target}`;

@@ -13,8 +13,9 @@ import { findTopics } from '../kafka/topics.ts';
 import { accessTo } from '../msk/access.ts';
 import { connectAws, type Aws } from '../msk/clients.ts';
 import { findCluster } from '../msk/cluster.ts';
-import { observeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
+import { loginAgeMs, observeLogins, ROLES, usernameOf, type LoginsFound } from '../msk/logins.ts';
 import { observeConfiguration } from '../msk/configuration.ts';
+import { admitted, LOGIN_DEADLINE_MS } from './broker.ts';
 import type { BrokerFound, Observed, Wanted } from './plan.ts';
 
 /** The systems that a deployment talks to; Elasticsearch only where the environment names one. */
@@ -75,7 +76,8 @@ export async function activeRunsOf(workspace: Workspace, wanted: WorkspaceWanted
 }
 
 /** MSK and Kafka; what is inside the cluster only where the admin can log in already. `secrets` are the pipeline's, where they are there. */
-export async function observeBroker({ config }: Context, aws: Aws): Promise<BrokerFound & { secrets: Record<string, Secret> | undefined }> {
+export async function observeBroker(context: Context, aws: Aws): Promise<BrokerFound & { secrets: Record<string, Secret> | undefined }> {
+  const { config } = context;
   const { cluster_name: name, kafka_auth: auth } = config.pipeline;
   const cluster = await findCluster(aws, name);
   const scram = auth === 'scram';
@@ -87,10 +89,18 @@ export async function observeBroker({ config }: Context, aws: Aws): Promise<Brok
   const isReady = (role: (typeof ROLES)[number]): boolean => canEnter && (!scram || (logins.secrets[role]?.associated === true && !logins.secrets[role].scheduledForDeletion));
   const secrets = cluster !== undefined && isReady('pipeline') ? kafkaSecrets(await accessTo(aws, cluster, config, 'pipeline')) : undefined;
   if (cluster === undefined || !isReady('admin')) return { cluster, configuration, logins, topics: [], rights: [], secrets };
-  const inside = await withAdmin(await accessTo(aws, cluster, config, 'admin'), 'looking at topics and rights', async (admin) => ({
+  const look = async (access: KafkaAccess) => withAdmin(access, 'looking at topics and rights', async (admin) => ({
     topics: await findTopics(admin, config.pipeline.topics),
     rights: scram ? await findRights(admin, ROLES.map((role) => usernameOf(name, role))) : [],
   }));
+  const access = await accessTo(aws, cluster, config, 'admin');
+  const inside = await look(access).catch(async (error: unknown) => {
+    // Somebody is making this user, or has changed its password: the brokers will know it.
+    const isNew = error instanceof Failure && error.code === 'KAFKA_AUTHENTICATION_FAILED' && scram && ((await loginAgeMs(aws, name, 'admin')) ?? Infinity) < LOGIN_DEADLINE_MS;
+    if (!isNew) throw error;
+    await admitted(context, access, true);
+    return look(access);
+  });
   // Others may share the users and the cluster: their topics' rights are not this deployment's world.
   const rights = inside.rights.filter(({ resource, name: topic }) => resource !== 'topic' || topic === '*' || config.pipeline.topics.includes(topic));
   return { cluster, configuration, logins, topics: inside.topics, rights, secrets };

@@ -83,6 +83,6 @@ export function driftOf({ pipeline }: Pick<Wanted, 'pipeline'>, { cluster, confi
     .map((topic) => ({ thing: 'topic', name: topic.name, field: 'replication factor', found: topic.replicationFactor, wanted: pipeline.replication_factor, wins: 'the topic: moving copies is kafka-reassign-partitions\' work' }));
   const windowMinutes = shapes.windows?.windowMinutes;
   const ofWindows = windowMinutes === undefined || windowMinutes === pipeline.window_minutes ? [] : [{ thing: 'table', name: 'windows', field: 'window_minutes', found: windowMinutes, wanted: pipeline.window_minutes, wins: `the table, and the job publishes nothing: \`streamgauge windows rebuild --window ${pipeline.window_minutes}m\` computes its windows anew` }];
-  const ofTables = tableDrift(shapes).map(({ table, ...difference }) => ({ thing: 'table', name: table, ...difference, wins: 'the table: the job reads and writes it all the same' }));
+  const ofTables = tableDrift(shapes).map(({ table, why = 'the job reads and writes it all the same', ...difference }) => ({ thing: 'table', name: table, ...difference, wins: `the table: ${why}` }));
   return [...ofCluster, ...ofBrokers, ...ofTopics, ...ofWindows, ...ofTables];
 }

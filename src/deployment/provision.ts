@@ -27,8 +27,8 @@ export async function provisionWorld(context: Context, { yes, dryRun }: { yes: b
       return { broker, steps };
     };
     const { broker, steps } = await observed();
-    const planned = { steps, drift: driftOf({ pipeline }, broker) };
-    if (dryRun) return planned;
+    let drift = driftOf({ pipeline }, broker);
+    if (dryRun) return { steps, drift };
     for (const step of steps) progress.note(sentence(step));
     if (worst(steps.map(({ risk }) => risk)) !== 'safe' && !yes && !config.ci) await agreed(context, `Do these ${steps.length} steps to target ${config.target}?`, 'provision');
     await applyBroker(context, aws, broker.cluster, steps);
@@ -37,10 +37,12 @@ export async function provisionWorld(context: Context, { yes, dryRun }: { yes: b
       progress.update('reading everything again');
       const again = await observed();
       checkTaken(context, steps, again.steps, again.broker.topics);
+      // What somebody else made at the same time has the settings that it has.
+      drift = driftOf({ pipeline }, again.broker);
     }
     const cluster = await clusterNow(aws, name);
     const brokers = await bootstrapBrokers(aws, cluster, pipeline.kafka_auth);
-    return { ...planned, cluster: { name, arn: cluster.arn, state: cluster.state, brokers }, elasticsearch: elasticsearch.url };
+    return { steps, drift, cluster: { name, arn: cluster.arn, state: cluster.state, brokers }, elasticsearch: elasticsearch.url };
   } finally {
     await elasticsearch.close();
   }

@@ -58,10 +58,11 @@ function forever(retentionMs: string): number {
   return retentionMs === '-1' ? Number.POSITIVE_INFINITY : Number(retentionMs);
 }
 
-/** A column more, with null in the rows that are there. */
+/** A column more, with null in the rows that are there; or a NOT NULL again, which they all keep to. */
 export function tableStep(step: TableStep): Step {
-  const changes = step.columns.map(({ name, type }) => ({ field: `column ${name}`, found: undefined, wanted: type }));
-  return { action: 'change', thing: 'table', name: step.table, risk: 'safe', why: 'what stands there keeps null in it', changes, work: { room: 'tables', step } };
+  const isNew = step.do === 'add columns';
+  const changes = step.columns.map(({ name, type }) => ({ field: `column ${name}`, found: isNew ? undefined : type, wanted: isNew ? type : `${type} not null` }));
+  return { action: 'change', thing: 'table', name: step.table, risk: 'safe', why: isNew ? 'what stands there keeps null in it' : 'no row holds null there', changes, work: { room: 'tables', step } };
 }
 
 /** A step of the workspace with its risk; what re-reads data does so only where there is data. */

@@ -58,6 +58,11 @@ export function saysTopicMissing(error: unknown): boolean {
   return [...chainOf(error)].some((link) => link.apiId === 'UNKNOWN_TOPIC_OR_PARTITION');
 }
 
+/** True where a client's error says that what was to be made is there, or made larger already. */
+export function saysTopicThere(error: unknown): boolean {
+  return [...chainOf(error)].some((link) => link.apiId === 'TOPIC_ALREADY_EXISTS' || link.apiId === 'INVALID_PARTITIONS');
+}
+
 function* chainOf(error: unknown): Generator<Coded> {
   if (typeof error !== 'object' || error === null) return;
   const link: Coded = error;

@@ -1,6 +1,8 @@
 import type { Admin } from '@platformatic/kafka';
 import type { Pipeline } from '../config/config.ts';
 import { Failure } from '../errors.ts';
+import { poll } from '../poll.ts';
+import { saysTopicThere } from './failure.ts';
 
 /** What streamgauge sets of a topic's configuration. */
 const CONFIGS = ['min.insync.replicas', 'retention.ms'] as const;
@@ -61,7 +63,10 @@ export function planTopics(wanted: readonly TopicWanted[], found: readonly Topic
   });
 }
 
-/** Does one step; fewer brokers than copies is a usage Failure. */
+/** Brokers learn of a topic, or of its partitions, a moment after it was made. */
+const KNOWN_DEADLINE_MS = 30_000;
+
+/** Does one step; fewer brokers than copies is a usage Failure. What somebody else has made meanwhile stays as it is. */
 export async function applyTopicStep(admin: Admin, step: TopicStep): Promise<void> {
   switch (step.do) {
     case 'create topic': {
@@ -75,18 +80,25 @@ export async function applyTopicStep(admin: Admin, step: TopicStep): Promise<voi
         });
       }
       const configs = Object.entries(step.configs).map(([name, value]) => ({ name, value }));
-      await admin.createTopics({ topics: [step.name], partitions: step.partitions, replicas: step.replicationFactor, configs });
-      return;
+      const created = admin.createTopics({ topics: [step.name], partitions: step.partitions, replicas: step.replicationFactor, configs });
+      return unlessMade(admin, step.name, created.then(() => undefined), () => true);
     }
     case 'grow topic':
-      await admin.createPartitions({ topics: [{ name: step.name, count: step.to, assignments: null as never }] });
-      return;
+      return unlessMade(admin, step.name, admin.createPartitions({ topics: [{ name: step.name, count: step.to, assignments: null as never }] }), ({ partitions }) => partitions >= step.to);
     case 'configure topic': {
       const { ConfigResourceTypes, IncrementalAlterConfigOperationTypes } = await import('@platformatic/kafka');
       const configs = step.changes.map(({ name, to }) => ({ name, value: to, configOperation: IncrementalAlterConfigOperationTypes.SET }));
       await admin.incrementalAlterConfigs({ resources: [{ resourceType: ConfigResourceTypes.TOPIC, resourceName: step.name, configs }] });
     }
   }
+}
+
+/** Awaits a change; where the broker says that it is made, until the topic is seen so. */
+async function unlessMade(admin: Admin, name: string, change: Promise<void>, isMade: (topic: TopicFound) => boolean): Promise<void> {
+  await change.catch(async (error: unknown) => {
+    if (!saysTopicThere(error)) throw error;
+    await poll({ what: `topic ${name}, which somebody else has changed,`, deadlineMs: KNOWN_DEADLINE_MS, intervalMs: 200 }, async () => (await findTopics(admin, [name])).some(isMade) || undefined);
+  });
 }
 
 /** True while one of these topics is listed; its metadata may be gone already. */

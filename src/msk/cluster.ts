@@ -3,7 +3,7 @@ import type { Pipeline } from '../config/config.ts';
 import { Failure } from '../errors.ts';
 import { poll } from '../poll.ts';
 import { CREATED_BY, type Aws } from './clients.ts';
-import { ifThere, translated } from './failures.ts';
+import { ifThere, translated, unlessThere } from './failures.ts';
 
 /** A cluster as the verbs need it. */
 export type ClusterFound = {
@@ -61,8 +61,11 @@ export function planCluster(pipeline: Pipeline, found: ClusterFound | undefined)
   return [];
 }
 
-/** Starts the creation: TLS in transit, encryption at rest, SASL/SCRAM and IAM as ways to log in. */
-export async function createCluster(aws: Aws, pipeline: Pipeline, configuration?: { arn: string; revision: number }): Promise<void> {
+/**
+ * Starts the creation: TLS in transit, encryption at rest, SASL/SCRAM and IAM as ways to log in. False where somebody else began it meanwhile: that one
+ * is taken, with the settings that it has, and a Failure where it cannot serve this configuration.
+ */
+export async function createCluster(aws: Aws, pipeline: Pipeline, configuration?: { arn: string; revision: number }): Promise<boolean> {
   const input = {
     ClusterName: pipeline.cluster_name,
     Tags: { [CREATED_BY.key]: CREATED_BY.value },
@@ -81,7 +84,11 @@ export async function createCluster(aws: Aws, pipeline: Pipeline, configuration?
       ClientAuthentication: { Sasl: { Scram: { Enabled: true }, Iam: { Enabled: true } } },
     },
   };
-  await translated(`creating cluster ${pipeline.cluster_name}`, () => aws.msk.send(new aws.api.msk.CreateClusterV2Command(input)));
+  const made = await unlessThere(`creating cluster ${pipeline.cluster_name}`, () => aws.msk.send(new aws.api.msk.CreateClusterV2Command(input)));
+  if (made !== undefined) return true;
+  const theirs = await findCluster(aws, pipeline.cluster_name);
+  if (theirs !== undefined) planCluster(pipeline, theirs);
+  return false;
 }
 
 /** Waits until the cluster serves clients; Failure CLUSTER_FAILED if it never will. `onState` hears every state. */

@@ -2,7 +2,7 @@ import type { Pipeline } from '../config/config.ts';
 import { poll } from '../poll.ts';
 import type { Aws } from './clients.ts';
 import { waitUntilServing, type ClusterFound } from './cluster.ts';
-import { ifThere, translated } from './failures.ts';
+import { ifThere, translated, unlessThere } from './failures.ts';
 
 export type Properties = Readonly<Record<string, string>>;
 
@@ -17,6 +17,8 @@ export type ConfigurationStep =
 const MARK = 'made by streamgauge';
 /** MSK restarts one broker after the other: a quarter of an hour each is not rare. */
 const UPDATE_DEADLINE_MS = 3 * 3600_000;
+/** What somebody else has just made is listed a moment later. */
+const LISTED_DEADLINE_MS = 30_000;
 
 /** The name of a cluster's configuration. */
 export function configurationNameOf(cluster: string): string {
@@ -94,12 +96,19 @@ export async function deleteConfiguration(aws: Aws, arn: string): Promise<void> 
 
 /** A configuration with these properties as its newest revision: made, or with one revision more where it is another. */
 async function writeConfiguration(aws: Aws, name: string, properties: Properties): Promise<{ arn: string; revision: number }> {
-  const known = await findConfiguration(aws, name.replace(/-streamgauge$/, ''));
+  const find = () => findConfiguration(aws, name.replace(/-streamgauge$/, ''));
+  const known = await find();
   if (known !== undefined && changesOf(properties, known.properties).length === 0) return known;
   const content = { Description: MARK, ServerProperties: Buffer.from(`${Object.entries(properties).map(([key, value]) => `${key}=${value}`).join('\n')}\n`) };
-  const answer = await translated(`writing configuration ${name}`, () =>
+  const answer = await unlessThere(`writing configuration ${name}`, () =>
     known === undefined ? aws.msk.send(new aws.api.msk.CreateConfigurationCommand({ Name: name, ...content })) : aws.msk.send(new aws.api.msk.UpdateConfigurationCommand({ Arn: known.arn, ...content })),
   );
+  if (answer === undefined) {
+    // Somebody else wrote one since: it is this one, or gets a revision more.
+    const hint = `See whose it is (aws kafka list-configurations); one that streamgauge did not make has to go, or the cluster needs another name: --var cluster_name=NAME`;
+    await poll({ what: `configuration ${name}, which somebody else has made,`, deadlineMs: LISTED_DEADLINE_MS, intervalMs: 500, hint }, find);
+    return writeConfiguration(aws, name, properties);
+  }
   return { arn: answer.Arn ?? '', revision: answer.LatestRevision?.Revision ?? 1 };
 }
 

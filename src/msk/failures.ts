@@ -64,6 +64,19 @@ export async function ifThere<T>(doing: string, call: () => Promise<T>): Promise
   }
 }
 
+/** How the services say that there is one of this name already: MSK, KMS, Secrets Manager. */
+const ALREADY_THERE = new Set(['ConflictException', 'AlreadyExistsException', 'ResourceExistsException']);
+
+/** Awaits a call to AWS that makes something; undefined where somebody else has made it meanwhile, who then decides what it is. */
+export async function unlessThere<T>(doing: string, call: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await call();
+  } catch (error) {
+    if (ALREADY_THERE.has(awsCode(error))) return undefined;
+    throw awsFailure(error, doing);
+  }
+}
+
 /** The error's own code, and those below it: a refused connection is an AggregateError of one refusal an address. */
 function networkCodes(error: unknown): string[] {
   if (typeof error !== 'object' || error === null) return [];

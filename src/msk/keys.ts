@@ -1,11 +1,14 @@
+import { poll } from '../poll.ts';
 import { CREATED_BY, type Aws } from './clients.ts';
-import { awsFailure, ifThere, translated } from './failures.ts';
+import { awsFailure, ifThere, translated, unlessThere } from './failures.ts';
 
 /** The key of a cluster's SCRAM secrets: MSK refuses secrets under the account's default key. */
 export type KeyFound = { id: string; arn: string; ours: boolean };
 
 /** Least and default of what AWS allows: nobody needs the key or a generated password again. */
 export const RECOVERY_DAYS = 7;
+/** KMS tells an alias a moment after it was given. */
+const SEEN_DEADLINE_MS = 60_000;
 /** Tells whose key it is while it has no alias. */
 const CLUSTER_TAG = 'streamgauge-cluster';
 
@@ -48,21 +51,28 @@ export async function strayKey(aws: Aws, cluster: string): Promise<KeyFound | un
   }
 }
 
-/** Makes the cluster's key, or gives its alias to the one that a killed controller left. */
+/** Makes the cluster's key, or gives its alias to the one that a killed controller left. Whoever gives the alias first decides which key it is; another's own goes again. */
 export async function createKey(aws: Aws, cluster: string): Promise<void> {
   const left = await strayKey(aws, cluster);
-  await translated(`creating key ${keyAliasOf(cluster)}`, async () => {
-    const tags = Object.entries({ [CREATED_BY.key]: CREATED_BY.value, [CLUSTER_TAG]: cluster });
-    const made = { Description: 'Encrypts the SCRAM secrets of an MSK cluster', Tags: tags.map(([TagKey, TagValue]) => ({ TagKey, TagValue })) };
-    const id = left?.id ?? (await aws.kms.send(new aws.api.kms.CreateKeyCommand(made))).KeyMetadata?.KeyId;
-    await aws.kms.send(new aws.api.kms.CreateAliasCommand({ AliasName: keyAliasOf(cluster), TargetKeyId: id }));
-  });
+  const alias = keyAliasOf(cluster);
+  const tags = Object.entries({ [CREATED_BY.key]: CREATED_BY.value, [CLUSTER_TAG]: cluster });
+  const input = { Description: 'Encrypts the SCRAM secrets of an MSK cluster', Tags: tags.map(([TagKey, TagValue]) => ({ TagKey, TagValue })) };
+  const made = left === undefined ? (await translated(`creating key ${alias}`, () => aws.kms.send(new aws.api.kms.CreateKeyCommand(input)))).KeyMetadata?.KeyId : undefined;
+  const named = await unlessThere(`naming key ${alias}`, () => aws.kms.send(new aws.api.kms.CreateAliasCommand({ AliasName: alias, TargetKeyId: left?.id ?? made })));
+  if (named !== undefined) return;
+  const theirs = await poll({ what: `key ${alias}, which somebody else has made,`, deadlineMs: SEEN_DEADLINE_MS, intervalMs: 500 }, () => findKey(aws, cluster));
+  // Somebody may have named the key that was made here: for a moment it looked like one that was left.
+  if (made !== undefined && theirs.id !== made) await scheduleDeletion(aws, made);
 }
 
 /** Takes the key's alias away and lets AWS delete it; it can be had back for 7 days, AWS deletes no key at once. */
 export async function removeKey(aws: Aws, cluster: string, { id }: KeyFound): Promise<void> {
   // The alias first: the next provision must not find a key that is about to go.
   await ifThere('deleting the key alias', () => aws.kms.send(new aws.api.kms.DeleteAliasCommand({ AliasName: keyAliasOf(cluster) })));
+  await scheduleDeletion(aws, id);
+}
+
+async function scheduleDeletion(aws: Aws, id: string): Promise<void> {
   await ifThere('scheduling the deletion of the key', () => aws.kms.send(new aws.api.kms.ScheduleKeyDeletionCommand({ KeyId: id, PendingWindowInDays: RECOVERY_DAYS })));
 }
 

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Failure } from '../errors.ts';
 import { retry } from '../poll.ts';
 import { CREATED_BY, type Aws } from './clients.ts';
 import type { ClusterFound } from './cluster.ts';
-import { awsFailure, ifThere, translated } from './failures.ts';
+import { awsFailure, ifThere, translated, unlessThere } from './failures.ts';
 import { createKey, findKey, keyAliasOf, RECOVERY_DAYS, removeKey, type KeyFound } from './keys.ts';
 
 /** admin: provision, destroy and looking at topics. pipeline: producing, and the Spark job. */
@@ -40,6 +40,13 @@ export async function observeLogins(aws: Aws, name: string, cluster: ClusterFoun
   return { key, secrets: { admin, pipeline } };
 }
 
+/** How long ago the password of a role was written, in milliseconds; undefined where there is none. */
+export async function loginAgeMs(aws: Aws, cluster: string, role: Role): Promise<number | undefined> {
+  const name = secretNameOf(cluster, role);
+  const changed = (await ifThere(`looking for secret ${name}`, () => aws.secrets.send(new aws.api.secrets.DescribeSecretCommand({ SecretId: name }))))?.LastChangedDate;
+  return changed && Date.now() - changed.getTime();
+}
+
 /** What is missing for both users to exist. Pure. */
 export function planLogins(cluster: string, found: LoginsFound): LoginStep[] {
   const steps: LoginStep[] = [];
@@ -58,22 +65,18 @@ export function planLogins(cluster: string, found: LoginsFound): LoginStep[] {
   return steps;
 }
 
-/** Does one step; association is checked secret by secret. */
+/** Does one step; association is checked secret by secret. A secret that somebody else has written meanwhile stays: there is one password, and who came first made it. */
 export async function applyLoginStep(aws: Aws, cluster: ClusterFound, step: LoginStep, signal?: AbortSignal): Promise<void> {
   switch (step.do) {
     case 'create key':
       return createKey(aws, cluster.name);
     case 'create secret':
-      await translated(`creating secret ${step.name}`, async () =>
+      await unlessThere(`creating secret ${step.name}`, async () =>
         aws.secrets.send(new aws.api.secrets.CreateSecretCommand({ Name: step.name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(step.username), Tags: TAGS, Description: `SCRAM user ${step.username} of MSK cluster ${cluster.name}` })),
       );
       return;
     case 'restore secret':
-      await translated(`restoring secret ${step.name}`, async () => {
-        await aws.secrets.send(new aws.api.secrets.RestoreSecretCommand({ SecretId: step.name }));
-        await aws.secrets.send(new aws.api.secrets.UpdateSecretCommand({ SecretId: step.name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(step.username) }));
-      });
-      return;
+      return restoreSecret(aws, cluster, step);
     case 'associate secrets':
       return associateSecrets(aws, cluster, step.names, signal);
   }
@@ -115,6 +118,20 @@ async function findSecret(aws: Aws, cluster: string, role: Role, associated: Rea
   return { name, arn: answer.ARN, ours, scheduledForDeletion: Boolean(answer.DeletedDate), associated: associated.has(answer.ARN) };
 }
 
+/**
+ * Brings a secret back with a new password: the key of the old one may be gone. The new version is named after the one that it follows: of two who
+ * restore at the same time, Secrets Manager refuses the second that name.
+ */
+async function restoreSecret(aws: Aws, cluster: ClusterFound, { name, username }: { name: string; username: string }): Promise<void> {
+  const doing = `restoring secret ${name}`;
+  const { ARN: arn, DeletedDate: deleted, VersionIdsToStages: versions = {} } = await translated(doing, () => aws.secrets.send(new aws.api.secrets.DescribeSecretCommand({ SecretId: name })));
+  const [current, previous] = ['AWSCURRENT', 'AWSPREVIOUS'].map((stage) => Object.keys(versions).find((id) => versions[id]?.includes(stage)));
+  const after = (version: string | undefined): string => createHash('sha256').update(`${arn} ${version}`).digest('hex');
+  if (!deleted && current === after(previous)) return;
+  await translated(doing, () => aws.secrets.send(new aws.api.secrets.RestoreSecretCommand({ SecretId: name })));
+  await unlessThere(doing, async () => aws.secrets.send(new aws.api.secrets.UpdateSecretCommand({ SecretId: name, KmsKeyId: await keyArn(aws, cluster.name), SecretString: newLogin(username), ClientRequestToken: after(current) })));
+}
+
 /** The ARN: MSK's documentation warns that a secret under an alias cannot be associated. */
 async function keyArn(aws: Aws, cluster: string): Promise<string | undefined> {
   return (await findKey(aws, cluster))?.arn;
@@ -133,7 +150,11 @@ async function associateSecrets(aws: Aws, cluster: ClusterFound, names: string[]
       throw awsFailure(error, `associating secrets with cluster ${cluster.name}`);
     });
     const refused = answer.UnprocessedScramSecrets ?? [];
-    if (refused.length > 0) throw unprocessed('associate', cluster, refused);
+    if (refused.length === 0) return;
+    // What somebody else has associated meanwhile is as it should be.
+    const there = await associatedSecrets(aws, cluster);
+    const missing = refused.filter(({ SecretArn }) => SecretArn === undefined || !there.includes(SecretArn));
+    if (missing.length > 0) throw unprocessed('associate', cluster, missing);
   });
 }
 

@@ -24,6 +24,7 @@ const EFFECTS: Record<Kind, RegExp> = {
   allow: /Kafka CreateAcls/,
   // Over Thrift, which is not looked into: no bundle of these scenarios has tables.
   'add columns': /$^/,
+  'set not null': /$^/,
   'make folder': /Databricks POST .*\/mkdirs/,
   upload: /Databricks POST .*\/(workspace\/import|import-file\/.*files\/)/,
   delete: /Databricks POST .*\/workspace\/delete/,

@@ -75,7 +75,7 @@ describe('the plan', () => {
 });
 
 describe('a table', () => {
-  it('of an earlier release is given its column; one with another type is refused; a layout of its own is only named', async () => {
+  it('of an earlier release is given its column, and a NOT NULL that was dropped; one with another type is refused; a layout of its own, and a NOT NULL that rows stand against, are only named', async () => {
     const { catalog, schema } = config.pipeline;
     const sql = await openSql(config);
     const done = (statement: string): Promise<unknown> => Array.fromAsync(sql.rows(statement));
@@ -84,11 +84,16 @@ describe('a table', () => {
     const vars = ['--var', 'partitions=2'];
     try {
       await done(`CREATE SCHEMA IF NOT EXISTS ${catalog}.${schema}`);
-      await make(before, 'CLUSTER BY (topic)');
+      await make({ ...before, records: 'bigint' }, 'CLUSTER BY (topic)');
+      await done(`ALTER TABLE ${catalog}.${schema}.shards ALTER COLUMN sha256 DROP NOT NULL`);
+      const row = (shard: number, records: string, sha256: string): Promise<unknown> => done(`INSERT INTO ${catalog}.${schema}.shards (topic, partition, shard, first_offset, last_offset, records, sealed, sha256) VALUES ('t', 0, ${shard}, 0, 99, ${records}, true, ${sha256})`);
+      await row(0, 'NULL', "'x'");
       const deployed = await project.json(['deploy', ...vars]);
-      expect(brief(deployed)).toEqual(['change table: safe', 'change job: safe']);
-      expect(deployed.steps[0].changes).toEqual([{ field: 'column gaps', wanted: gaps }]);
-      expect(await project.json(['plan', ...vars])).toMatchObject({ steps: [], drift: [{ thing: 'table', name: 'shards', field: 'clustered by', found: 'topic' }] });
+      expect(brief(deployed)).toEqual(['change table: safe', 'change table: safe', 'change job: safe']);
+      expect(deployed.steps.slice(0, 2).map((step: any) => step.changes)).toEqual([[{ field: 'column gaps', wanted: gaps }], [{ field: 'column sha256', found: 'string', wanted: 'string not null' }]]);
+      await expect(row(1, '100', 'NULL')).rejects.toMatchObject({ code: expect.stringMatching(/^DELTA_VIOLATE/) });
+      const drift = [{ field: 'clustered by', found: 'topic' }, { field: 'column records', found: 'bigint', wanted: 'bigint not null', wins: expect.stringContaining('while 1 of its rows hold null') }];
+      expect(await project.json(['plan', ...vars])).toMatchObject({ steps: [], drift: drift.map((one) => ({ thing: 'table', name: 'shards', ...one })) });
       await make({ ...DEFINITIONS.shards.columns, records: 'int not null' });
       const refused = await project.cli(['plan', ...vars]);
       expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/column records of table shards is int.*bigint[\s\S]*hint: /)]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import nock from 'nock';
 import { describe, expect, it } from 'vitest';
 import { connect } from '../../src/databricks/client.ts';
-import { BELIEVED_MS, identitiesIn } from '../../src/databricks/identity.ts';
+import { BELIEVED_MS, KEPT_MS, confirmWho, identitiesIn } from '../../src/databricks/identity.ts';
 import { getStatus, me } from '../../src/databricks/rest.ts';
 import { HOST, ME, configOf, onlyPreparedAnswers, withToken } from './fixtures.ts';
 
@@ -40,15 +40,22 @@ describe('who a credential belongs to', () => {
     expect([await who(file), await who(file)]).toEqual([ME.userName, ME.userName]);
   });
 
-  it('is asked again after half an hour, and once anything was refused', async () => {
+  it('is believed for half an hour, told for a month where what it leads to is there, and asked again once anything was refused', async () => {
     const file = newFile();
     let nowMs = 1_000_000;
-    const known = () => identitiesIn(file, async () => 'c', () => nowMs);
-    await known().remember({ userName: 'a' });
+    const known = async (credential = 'c'): Promise<[string | undefined, boolean]> => {
+      const identities = identitiesIn(file, async () => credential, () => nowMs);
+      return [(await identities.known())?.userName, identities.doubtful()];
+    };
+    const principal = '813073e7-3b08-4c0d-8619-0123456789ab';
+    await identitiesIn(file, async () => 'c', () => nowMs).remember({ userName: 'a' });
+    await identitiesIn(file, async () => 'd', () => nowMs).remember({ userName: principal, displayName: 'p' });
     nowMs += BELIEVED_MS - 1;
-    expect(await known().known()).toEqual({ userName: 'a' });
+    expect([await known(), await known('d')]).toEqual([['a', false], [principal, false]]);
     nowMs += 1;
-    expect(await known().known()).toBeUndefined();
+    expect([await known(), await known('d')]).toEqual([['a', true], [undefined, false]]);
+    nowMs += KEPT_MS - BELIEVED_MS;
+    expect(await known()).toEqual([undefined, false]);
     const own = newFile();
     asked(2);
     await who(own);
@@ -59,5 +66,31 @@ describe('who a credential belongs to', () => {
       await expect(getStatus(workspace, '/W')).rejects.toMatchObject({ exitCode: 3 });
     });
     await who(own);
+  });
+
+  it('is asked again where nothing stands to which an old name led; another name then ends it, and is remembered', async () => {
+    const file = newFile();
+    const old = async (userName: string): Promise<void> => {
+      asked();
+      await who(file);
+      const kept = JSON.parse(readFileSync(file, 'utf8')) as { identities: Record<string, { who: { userName: string }; at: number }> };
+      for (const entry of Object.values(kept.identities)) Object.assign(entry, { who: { userName }, at: entry.at - BELIEVED_MS });
+      writeFileSync(file, JSON.stringify(kept));
+    };
+    const looked = () => withToken(async () => {
+      const workspace = await connect({ ...configOf().databricks, identityFile: file }, { firstPauseMs: 1 });
+      const { userName } = await me(workspace);
+      await confirmWho(workspace, '/W');
+      await confirmWho(workspace, '/W');
+      return userName;
+    });
+    await old(ME.userName);
+    asked();
+    expect([await looked(), await looked()]).toEqual([ME.userName, ME.userName]);
+    writeFileSync(file, '');
+    await old('ada.byron@example.com');
+    asked();
+    await expect(looked()).rejects.toMatchObject({ code: 'IDENTITY_RENAMED', message: expect.stringMatching(/as ada\.lovelace.*no longer as ada\.byron/) });
+    expect(await looked()).toBe(ME.userName);
   });
 });

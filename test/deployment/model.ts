@@ -53,7 +53,8 @@ export function applied(wanted: Wanted, before: Observed, steps: readonly Step[]
     if (work.room === 'rights') now.rights.push(...step.rights);
     if (work.room === 'logins') login(now, step);
     if (work.room === 'topics') topic(now, step);
-    if (work.room === 'tables') for (const { name, type } of step.columns) now.shapes[step.table].columns[name] = type;
+    if (work.room === 'tables' && step.do === 'add columns') for (const { name, type } of step.columns) now.shapes[step.table].columns[name] = type;
+    if (work.room === 'tables' && step.do === 'set not null') now.shapes[step.table].notNull.push(...step.columns.map(({ name }: any) => name));
     if (work.room === 'workspace') inWorkspace(now.workspace, wanted.workspace, step);
   }
   const entries = wanted.workspace.files.map((file) => {

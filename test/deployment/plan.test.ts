@@ -4,7 +4,7 @@ import type { Observed } from '../../src/deployment/plan.ts';
 import { driftOf, planDeployment } from '../../src/deployment/plan.ts';
 import { sentence, worst } from '../../src/deployment/step.ts';
 import { CODE_TAG, codeTag } from '../../src/databricks/code.ts';
-import { DEFINITIONS } from '../../src/databricks/shapes.ts';
+import { DEFINITIONS, requiredColumns } from '../../src/databricks/shapes.ts';
 import { EMPTY_STATE } from '../../src/databricks/state.ts';
 import { NOTHING, applied, configurations, place, wantedOf, withJobs } from './model.ts';
 
@@ -14,7 +14,7 @@ const deployed = (given: Parameters<typeof wantedOf>[0] = {}, more: Partial<Obse
 };
 const brief = (wanted: ReturnType<typeof wantedOf>, found: Observed): string[] => planDeployment(wanted, found).map(({ action, thing, risk }) => `${action} ${thing}: ${risk}`);
 /** The table `windows` as the job makes it, with windows of this length. */
-const windowsOf = (minutes: number): Observed['shapes'] => ({ windows: { columns: Object.fromEntries(Object.entries(DEFINITIONS.windows.columns).map(([name, type]) => [name, type.replace(' not null', '')])), clusteredBy: DEFINITIONS.windows.clusteredBy, partitionedBy: [], windowMinutes: minutes } });
+const windowsOf = (minutes: number): Observed['shapes'] => ({ windows: { columns: Object.fromEntries(Object.entries(DEFINITIONS.windows.columns).map(([name, type]) => [name, type.replace(' not null', '')])), clusteredBy: DEFINITIONS.windows.clusteredBy, partitionedBy: [], windowMinutes: minutes, notNull: requiredColumns('windows'), nulls: {} } });
 const run = { key: 'traffic', jobId: 1, runId: 7 };
 
 describe('one plan from broker to index', () => {

@@ -5,6 +5,7 @@ import { withAdmin, type KafkaAccess } from '../../src/kafka/connect.ts';
 import { topicOffsets } from '../../src/kafka/offsets.ts';
 import { openReader, type BrokerRecord, type Reader } from '../../src/kafka/read.ts';
 import { provideRestoreTopics } from '../../src/kafka/restored.ts';
+import { applyTopicStep, deleteTopics, findTopics } from '../../src/kafka/topics.ts';
 import { clientAccess } from '../../src/msk/access.ts';
 import { createProject } from '../acceptance/project.ts';
 
@@ -84,5 +85,18 @@ describe('openReader', () => {
 
   it('names the partition that it cannot read', async () => {
     await expect(Array.fromAsync(reader.read({ topic: 'read_nothing_there', partition: 0, from: 0n, to: 1n }))).rejects.toMatchObject({ code: expect.stringMatching(/^KAFKA_|TOPIC_/), message: expect.stringContaining('read_nothing_there/0') });
+  });
+
+  it('a topic that somebody else makes or grows at the same moment stays as it is, whoever comes second', async () => {
+    const name = `read_twice_${Date.now()}`;
+    const made = { do: 'create topic', name, partitions: 1, replicationFactor: 1, configs: { 'min.insync.replicas': '1', 'retention.ms': '3600000' } } as const;
+    await withAdmin(adminAccess, 'making a topic twice', async (admin) => {
+      await applyTopicStep(admin, made);
+      await applyTopicStep(admin, { ...made, partitions: 2 });
+      expect(await findTopics(admin, [name])).toMatchObject([{ partitions: 1 }]);
+      for (let twice = 0; twice < 2; twice += 1) await applyTopicStep(admin, { do: 'grow topic', name, from: 1, to: 2 });
+      expect(await findTopics(admin, [name])).toMatchObject([{ partitions: 2 }]);
+      await deleteTopics(admin, [name]);
+    });
   });
 });

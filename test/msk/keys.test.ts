@@ -6,7 +6,7 @@ import { connectAws, type Aws } from '../../src/msk/clients.ts';
 import { createKey, strayKey } from '../../src/msk/keys.ts';
 
 type Key = { id: string; alias?: string; tags?: Record<string, string> | 'closed'; state?: string };
-type Operation = 'ListAliases' | 'ListKeys' | 'ListResourceTags' | 'DescribeKey' | 'CreateKey' | 'CreateAlias';
+type Operation = 'ListAliases' | 'ListKeys' | 'ListResourceTags' | 'DescribeKey' | 'CreateKey' | 'CreateAlias' | 'ScheduleKeyDeletion';
 
 const ours = { 'created-by': 'streamgauge', 'streamgauge-cluster': 'c' };
 let server: Server;
@@ -14,8 +14,8 @@ let aws: Aws;
 let effects: [Operation, Record<string, unknown>][] = [];
 const before = { ...process.env };
 
-/** KMS with these keys, one a page; `closed` to whoever asks for tags. */
-function kms(keys: readonly Key[], mayList = true): void {
+/** KMS with these keys, one a page; `closed` to whoever asks for tags; `named`: the key that somebody else gives the cluster's alias. */
+function kms(keys: readonly Key[], mayList = true, named?: string): void {
   const denied: [number, object] = [400, { __type: 'AccessDeniedException', message: 'not authorized' }];
   const page = (given: string | undefined): { entry: Key | undefined; more: object } => ({ entry: keys[Number(given ?? 0)], more: Number(given ?? 0) + 1 < keys.length ? { Truncated: true, NextMarker: String(Number(given ?? 0) + 1) } : { Truncated: false } });
   const answer: Record<Operation, (body: any) => [number, object]> = {
@@ -28,14 +28,15 @@ function kms(keys: readonly Key[], mayList = true): void {
       const { tags = {} } = keys.find(({ id }) => id === KeyId) ?? {};
       return tags === 'closed' ? denied : [200, { Tags: Object.entries(tags).map(([TagKey, TagValue]) => ({ TagKey, TagValue })), Truncated: false }];
     },
-    DescribeKey: ({ KeyId }) => [200, { KeyMetadata: { KeyId, KeyState: keys.find(({ id }) => id === KeyId)?.state ?? 'Enabled' } }],
+    DescribeKey: ({ KeyId: id }) => [200, { KeyMetadata: { KeyId: id === 'alias/c-streamgauge' ? named : id, Arn: `arn:${id}`, KeyState: keys.find((key) => key.id === id)?.state ?? 'Enabled' } }],
     CreateKey: () => [200, { KeyMetadata: { KeyId: 'new' } }],
-    CreateAlias: () => [200, {}],
+    CreateAlias: () => (named === undefined ? [200, {}] : [400, { __type: 'AlreadyExistsException', message: 'An alias with the name exists' }]),
+    ScheduleKeyDeletion: () => [200, {}],
   };
   server.removeAllListeners('request').on('request', async (request, response) => {
     const operation = String(request.headers['x-amz-target']).replace('TrentService.', '') as Operation;
     const body = JSON.parse(await text(request)) as Record<string, unknown>;
-    if (operation.startsWith('Create')) effects.push([operation, body]);
+    if (/^(Create|Schedule)/.test(operation)) effects.push([operation, body]);
     const [status, document] = answer[operation](body);
     response.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' }).end(JSON.stringify(document));
   });
@@ -78,6 +79,16 @@ describe('the key of a cluster', () => {
     expect(await strayKey(aws, 'c')).toEqual({ id: 'left', arn: 'arn:left', ours: true });
     await createKey(aws, 'c');
     expect(effects).toEqual([['CreateAlias', { AliasName: 'alias/c-streamgauge', TargetKeyId: 'left' }]]);
+  });
+
+  it.each<[string, string, Operation[]]>([
+    ['is another that somebody gave the name meanwhile: its own goes', 'theirs', ['CreateKey', 'CreateAlias', 'ScheduleKeyDeletion']],
+    ['is its own where somebody gave that one the name', 'new', ['CreateKey', 'CreateAlias']],
+  ])('%s', async (_what, named, operations) => {
+    kms(others, true, named);
+    await createKey(aws, 'c');
+    expect(effects.map(([operation]) => operation)).toEqual(operations);
+    expect(effects[2]?.[1]).toEqual(named === 'theirs' ? { KeyId: 'new', PendingWindowInDays: 7 } : undefined);
   });
 
   it('is made by whoever may not look at others', async () => {

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import nock from 'nock';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clientAccess } from '../../src/msk/access.ts';
 import { connectAws, type Aws } from '../../src/msk/clients.ts';
-import { bootstrapBrokers, findCluster, waitUntilServing, type ClusterFound } from '../../src/msk/cluster.ts';
+import { bootstrapBrokers, createCluster, findCluster, waitUntilServing, type ClusterFound } from '../../src/msk/cluster.ts';
 import { applyConfigurationStep, findConfiguration, type ConfigurationStep } from '../../src/msk/configuration.ts';
 import { applyLoginStep } from '../../src/msk/logins.ts';
 import type { Config } from '../../src/config/config.ts';
@@ -158,6 +159,8 @@ describe('associating secrets', () => {
   };
   const associated = (unprocessedScramSecrets: object[]) => nock(MSK).post(`${path}/scram-secrets`, { secretArnList: arns }).reply(200, { clusterArn: cluster.arn, unprocessedScramSecrets });
 
+  const there = (secretArnList: string[]) => nock(MSK).get(`${path}/scram-secrets`).query(true).reply(200, { secretArnList });
+
   it('sends both by ARN', async () => {
     described(1);
     const asked = associated([]);
@@ -167,6 +170,7 @@ describe('associating secrets', () => {
 
   it('asks again while MSK cannot read a secret that was just made', async () => {
     described(2);
+    there([]);
     associated([{ secretArn: arns[0], errorCode: 'InvalidSecretArn', errorMessage: "Amazon MSK wasn't able to access the provided secret." }]);
     const asked = associated([]);
     await applyLoginStep(aws, cluster, { ...step, names: [...step.names] });
@@ -179,9 +183,79 @@ describe('associating secrets', () => {
       { secretArn: arns[0], errorCode: 'InvalidSecret', errorMessage: 'no password' },
       { secretArn: arns[1], errorCode: 'AccessDenied', errorMessage: 'policy' },
     ]);
+    there([]);
     const failing = applyLoginStep(aws, cluster, { ...step, names: [...step.names] });
     await expect(failing).rejects.toMatchObject({ code: 'SECRETS_NOT_ASSOCIATED', kind: 'remote' });
     await expect(failing).rejects.toThrow(new RegExp(`${arns[0]}.*no password.*${arns[1]}.*policy`));
+  });
+
+  it('is done where MSK refuses one that somebody else has associated meanwhile', async () => {
+    described(1);
+    associated([{ secretArn: arns[0], errorCode: 'X', errorMessage: 'already associated' }]);
+    const asked = there([arns[0] as string]);
+    await applyLoginStep(aws, cluster, { ...step, names: [...step.names] });
+    expect(asked.isDone()).toBe(true);
+  });
+});
+
+describe('what somebody else makes at the same moment', () => {
+  const conflict = { message: 'A resource already exists', invalidParameter: 'name' };
+  const pipeline = { cluster_name: 'c', kafka_auth: 'scram', broker_count: 1, subnets: ['s'], security_groups: [] } as unknown as Config['pipeline'];
+  const taken = (): void => void nock(MSK).post('/api/v2/clusters').reply(409, conflict, { 'x-amzn-errortype': 'ConflictException' });
+
+  it.each<[string, object, object]>([
+    ['a cluster is taken, as it is', { state: 'CREATING' }, { made: false }],
+    ['but not one that is going', { state: 'DELETING' }, { code: 'CLUSTER_DELETING', kind: 'remote' }],
+    ['nor one that lets nobody in this way', { provisioned: { numberOfBrokerNodes: 1 } }, { code: 'CLUSTER_LOGIN_OFF' }],
+  ])('%s', async (_what, change, outcome) => {
+    taken();
+    nock(MSK).get('/api/v2/clusters').query(true).reply(200, { clusterInfoList: [listed(change)] });
+    expect(await createCluster(aws, pipeline).then((made) => ({ made }), (error: unknown) => error)).toMatchObject(outcome);
+  });
+
+  it('a configuration is used where it is the same, and gets a revision more where it is another', async () => {
+    const list = (...names: string[]) => nock(MSK).get('/v1/configurations').query(true).reply(200, { configurations: names.map((name) => ({ arn: 'arn:c', name, description: 'made by streamgauge', latestRevision: { revision: 1 } })) });
+    const revision = (text: string): void => void nock(MSK).get('/v1/configurations/arn%3Ac/revisions/1').reply(200, { arn: 'arn:c', revision: 1, serverProperties: Buffer.from(text).toString('base64') });
+    const write = { do: 'write configuration', name: 'c-streamgauge', properties: { 'min.insync.replicas': '2' } } as const;
+    const begin = (theirs: string): void => {
+      list();
+      nock(MSK).post('/v1/configurations').reply(409, conflict, { 'x-amzn-errortype': 'ConflictException' });
+      for (let look = 0; look < 2; look += 1) {
+        list('c-streamgauge');
+        revision(theirs);
+      }
+    };
+    begin('min.insync.replicas=2\n');
+    await applyConfigurationStep(aws, write, { onState: () => {} });
+    begin('min.insync.replicas=1\n');
+    const more = nock(MSK).put('/v1/configurations/arn%3Ac').reply(200, { arn: 'arn:c', latestRevision: { revision: 2 } });
+    await applyConfigurationStep(aws, write, { onState: () => {} });
+    expect(more.isDone()).toBe(true);
+  });
+
+  const restore = { do: 'restore secret', name: 'AmazonMSK_c_c-admin', role: 'admin', username: 'c-admin' } as const;
+  const after = (version: string): string => createHash('sha256').update(`arn:s ${version}`).digest('hex');
+  const secret = (body: object) => nock(SECRETS).post('/', { SecretId: restore.name }).reply(200, { ARN: 'arn:s', Name: restore.name, ...body });
+  const key = (): void => {
+    const KMS = `https://kms.${REGION}.amazonaws.com`;
+    nock(KMS).post('/').reply(200, { KeyMetadata: { KeyId: 'k', Arn: 'arn:k' } });
+    nock(KMS).post('/').reply(200, { Tags: [] });
+  };
+  const exists = { __type: 'ResourceExistsException', message: 'it is there' };
+
+  it('a secret keeps its password: a new one, and one that is restored, whose versions have one name', async () => {
+    key();
+    nock(SECRETS).post('/', /c-admin/).reply(400, exists);
+    await applyLoginStep(aws, cluster, { ...restore, do: 'create secret' });
+    secret({ DeletedDate: 1, VersionIdsToStages: { v1: ['AWSCURRENT'] } });
+    secret({});
+    key();
+    const refused = nock(SECRETS).post('/', (body) => body.ClientRequestToken === after('v1') && body.KmsKeyId === 'arn:k').reply(400, exists);
+    await applyLoginStep(aws, cluster, restore);
+    expect(refused.isDone()).toBe(true);
+    // Restored by somebody else, with a password already.
+    secret({ VersionIdsToStages: { v1: ['AWSPREVIOUS'], [after('v1')]: ['AWSCURRENT'] } });
+    await applyLoginStep(aws, cluster, restore);
   });
 });
 

@@ -124,6 +124,9 @@ describe('@databricks/sql', () => {
       ['b', 'DECIMAL(10,2)', 10, 2, 'money', 1, 'YES'],
       ['c', 'ARRAY<STRING>', null, null, '', 2, 'YES'],
     ].map((row, index) => (index === 0 ? [...row.slice(0, 6), columns[0].IS_NULLABLE] : row)));
+    const named = async (schemaName: string, tableName: string) => (await all(session.getColumns({ schemaName, tableName }))).map((row) => [row.TABLE_SCHEM, row.TABLE_NAME, row.COLUMN_NAME]);
+    const whole = ['a', 'b', 'c'].map((column) => ['sql_node', 't', column]);
+    expect([await named('sql\\_node', 't'), await named('SQL\\_NODE', 'T'), await named('sql\\_node', 'gone'), await named('sql\\_nod%', 't')]).toEqual([whole, whole, [], whole]);
     expect((await all(session.getFunctions({ functionName: 'array\\_agg' }))).map((row) => row.FUNCTION_NAME)).toEqual(['array_agg']);
     expect((await all(session.getTableTypes())).length).toBe(3);
     expect((await all(session.getTypeInfo())).map((row) => row.TYPE_NAME)).toContain('DECIMAL');
