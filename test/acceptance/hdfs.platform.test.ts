@@ -5,14 +5,16 @@ import { loadConfig } from '../../src/config/load.ts';
 import { topicOffsets } from '../../src/kafka/offsets.ts';
 import { openReader, type BrokerRecord } from '../../src/kafka/read.ts';
 import { clientAccess } from '../../src/msk/access.ts';
-import { startS3, type S3 } from '../witness/s3.ts';
 import { hdfsJar, startHdfs, type Hdfs } from '../witness/hdfs.ts';
+import { settingsOf, stores } from '../witness/stores/hadoop.ts';
+import type { Bucket } from '../witness/stores/store.ts';
 import { createProject, type Project } from './project.ts';
 
 const { runtime, hadoopDir, stateDir } = inject('platform');
 const jar = await hdfsJar(runtime);
+const settings = settingsOf(hadoopDir);
 
-// Hadoop's own file system, a NameNode and a DataNode, as the place of the second copy and of the windows; and an object store (moto's S3) for the second copy.
+// Hadoop's own file system, a NameNode and a DataNode, as the place of the second copy and of the windows; and three stores of objects for the second copy.
 describe.skipIf(jar === undefined)('backup and windows elsewhere than on files', () => {
   let hdfs: Hdfs;
   let project: Project;
@@ -95,56 +97,59 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
     ]);
   });
 
-  describe.skipIf(hadoopDir === undefined)('on S3', () => {
-    let s3: S3;
-    let there: string[];
-    const onS3 = (...args: string[]): string[] => [...args, '--var', `backup_uri=${s3.uri}/copy`];
-    const object = (shard: number): string => there.find((key) => key.includes(`/shard=${shard}/`)) as string;
+  for (const store of stores) {
+    describe.skipIf(!(store.endpoint in settings))(`on ${store.scheme}`, () => {
+      let bucket: Bucket;
+      let there: string[];
+      const on = (...args: string[]): string[] => [...args, '--var', `backup_uri=${bucket.uri}/copy`];
+      const object = (shard: number): string => there.find((key) => key.includes(`/shard=${shard}/`)) as string;
 
-    beforeAll(async () => {
-      s3 = await startS3(runtime, hadoopDir as string);
+      beforeAll(async () => {
+        bucket = await store.start({ runtime, settings, stateDir, folder: hadoopDir as string });
+      });
+
+      afterAll(() => bucket?.stop());
+
+      it('one object a sealed shard and one of the manifest, nothing of what lay there on the way, and nothing again', async () => {
+        expect((await project.json(on('backup'))).backup).toMatchObject({ uri: `${bucket.uri}/copy`, written: sealed, adopted: 0 });
+        there = (await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'));
+        expect(there.filter((key) => /^copy\/shards\/topic=traffic_hdfs\/partition=0\/shard=\d+\/part-[^/]+\.gz$/.test(key)).length).toBe(sealed);
+        expect(there.filter((key) => /^copy\/manifest\/run=[^/]+\/part-[^/]+\.gz$/.test(key)).length).toBe(1);
+        expect(there.length).toBe(sealed + 1);
+        expect((await project.json(on('backup'))).backup).toMatchObject({ written: 0, adopted: 0 });
+        expect((await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'))).toEqual(there);
+      });
+
+      it('adopts what a run left that did not end, and overwrites no other content', async () => {
+        for (const key of there.filter((name) => name.startsWith('copy/manifest/'))) await bucket.remove(key);
+        const good = await bucket.read(object(3));
+        const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
+        await bucket.write(object(3), other);
+        const refused = await project.cli(on('backup'));
+        expect([refused.code, refused.stderr]).toEqual([6, expect.stringMatching(/another object in this place[^]*shard 3/)]);
+        expect((await bucket.read(object(3))).equals(other)).toBe(true);
+        await bucket.write(object(3), good);
+        expect((await project.json(on('backup'))).backup).toMatchObject({ written: 0, adopted: sealed });
+        expect((await bucket.keys('copy/shards/')).filter((key) => key.endsWith('.gz'))).toEqual(there.filter((key) => key.startsWith('copy/shards/')));
+      });
+
+      it('gives the records back as they were', async () => {
+        await project.json(on('restore', '--to', `table:from_${store.scheme}`));
+        expect(await differing(`from_${store.scheme}`)).toEqual([0, 0]);
+      });
+
+      it('names an object that is missing and one that is another', async () => {
+        await bucket.write(object(4), await bucket.read(object(1)));
+        await bucket.remove(object(2));
+        const { verified } = await project.json(on('backup', 'verify'), { code: 6 });
+        expect(verified).toMatchObject({ objects: sealed - 1, problem_count: 2 });
+        expect(verified.problems).toMatchObject([{ shard: 2, problem: 'its object is missing' }, { shard: 4 }]);
+      });
+
+      it('its secret stands in no log, no setting of a job and nothing that the platform keeps', () => {
+        const grep = (folder: string): string => (bucket.secret === undefined ? '' : execFileSync('sh', ['-c', 'grep -rlF -e "$1" "$2" || true', 'sh', bucket.secret, folder]).toString());
+        expect([grep(stateDir), grep(project.folder)]).toEqual(['', '']);
+      });
     });
-
-    afterAll(() => s3?.stop());
-
-    it('one object a sealed shard and one of the manifest, and nothing of what lay there on the way', async () => {
-      expect((await project.json(onS3('backup'))).backup).toMatchObject({ uri: `${s3.uri}/copy`, written: sealed, adopted: 0 });
-      there = await s3.keys();
-      const parts = there.filter((key) => !key.endsWith('/') && !key.endsWith('/_SUCCESS'));
-      expect(parts.filter((key) => /^copy\/shards\/topic=traffic_hdfs\/partition=0\/shard=\d+\/part-[^/]+\.gz$/.test(key)).length).toBe(sealed);
-      expect(parts.filter((key) => /^copy\/manifest\/run=[^/]+\/part-[^/]+\.gz$/.test(key)).length).toBe(1);
-      expect(parts.length).toBe(sealed + 1);
-    });
-
-    it('adopts what a run left that did not end, and overwrites no other content', async () => {
-      for (const key of there.filter((name) => name.startsWith('copy/manifest/'))) await s3.remove(key);
-      const good = await s3.read(object(3));
-      const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
-      await s3.write(object(3), other);
-      const refused = await project.cli(onS3('backup'));
-      expect([refused.code, refused.stderr]).toEqual([6, expect.stringMatching(/another object in this place[^]*shard 3/)]);
-      expect((await s3.read(object(3))).equals(other)).toBe(true);
-      await s3.write(object(3), good);
-      expect((await project.json(onS3('backup'))).backup).toMatchObject({ written: 0, adopted: sealed });
-      expect((await s3.keys('copy/shards/')).filter((key) => key.endsWith('.gz'))).toEqual(there.filter((key) => key.startsWith('copy/shards/') && key.endsWith('.gz')));
-    });
-
-    it('gives the records back as they were', async () => {
-      await project.json(onS3('restore', '--to', 'table:from_s3'));
-      expect(await differing('from_s3')).toEqual([0, 0]);
-    });
-
-    it('names an object that is missing and one that is another', async () => {
-      await s3.write(object(4), await s3.read(object(1)));
-      await s3.remove(object(2));
-      const { verified } = await project.json(onS3('backup', 'verify'), { code: 6 });
-      expect(verified).toMatchObject({ objects: sealed - 1, problem_count: 2 });
-      expect(verified.problems).toMatchObject([{ shard: 2, problem: 'its object is missing' }, { shard: 4 }]);
-    });
-
-    it('the secret key stands in no log, no setting of a job and nothing that the platform keeps', () => {
-      const grep = (folder: string): string => execFileSync('sh', ['-c', 'grep -rlF -e "$1" "$2" || true', 'sh', s3.secretKey, folder]).toString();
-      expect([grep(stateDir), grep(project.folder)]).toEqual(['', '']);
-    });
-  });
+  }
 });
