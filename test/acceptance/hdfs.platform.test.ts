@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { loadConfig } from '../../src/config/load.ts';
 import { topicOffsets } from '../../src/kafka/offsets.ts';
@@ -23,7 +25,13 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
   /** Files below a folder, each with its size and the time it was written. */
   const files = async (folder: string): Promise<string[]> => (await hdfs.fs('-ls', '-R', folder)).split('\n').filter((line) => line.startsWith('-') && line.includes('/part-')).sort();
   const pathOf = (line: string): string => line.slice(line.indexOf(' /') + 1);
-  const days = async (): Promise<string[]> => [...new Set((await files('/windows')).map((line) => /day=([\d-]+)/.exec(line)?.[1] ?? line))].sort();
+  const daysOf = (paths: string[]): string[] => [...new Set(paths.map((path) => /day=([\d-]+)/.exec(path)?.[1] ?? path))].sort();
+  /** How many rows the table has that these files have not, and the other way round. */
+  const differingWindows = async (uri: string): Promise<unknown> => {
+    const columns = 'SELECT topic, key, window_start, count, CAST(sum AS STRING), median, revision, sequence';
+    const [table, written] = [`${columns} FROM windows`, `${columns} FROM parquet.\`${uri}\``];
+    return (await rows(`SELECT (SELECT count(*) FROM (${table} EXCEPT ${written})), (SELECT count(*) FROM (${written} EXCEPT ${table}))`))[0];
+  };
 
   beforeAll(async () => {
     hdfs = await startHdfs(runtime, jar as string);
@@ -37,15 +45,13 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
   afterAll(() => hdfs?.stop());
 
   it('a run writes one object a sealed shard, the manifest, and the days of the windows', async () => {
-    const columns = 'SELECT topic, key, window_start, count, CAST(sum AS STRING), median, revision, sequence';
-    const written = `parquet.\`${hdfs.uri}/windows\``;
-    const [[counted, ...different]] = (await rows(`SELECT (SELECT count(*) FROM shards WHERE sealed), (SELECT count(*) FROM (${columns} FROM windows EXCEPT ${columns} FROM ${written})), (SELECT count(*) FROM (${columns} FROM ${written} EXCEPT ${columns} FROM windows))`)) as [[number, number, number]];
+    const [[counted]] = (await rows('SELECT count(*) FROM shards WHERE sealed')) as [[number]];
     sealed = counted;
     expect(sealed).toBeGreaterThan(5);
     expect((await files('/backup/shards')).length).toBe(sealed);
     expect((await files('/backup/manifest')).length).toBe(1);
-    expect(await days()).toEqual(['2026-01-05', '2026-01-06']);
-    expect(different).toEqual([0, 0]);
+    expect(daysOf(await files('/windows'))).toEqual(['2026-01-05', '2026-01-06']);
+    expect(await differingWindows(`${hdfs.uri}/windows`)).toEqual([0, 0]);
   });
 
   it('the next run writes nothing again, and takes away a day that has no windows', async () => {
@@ -110,14 +116,23 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
 
       afterAll(() => bucket?.stop());
 
-      it('one object a sealed shard and one of the manifest, nothing of what lay there on the way, and nothing again', async () => {
+      it('one object a sealed shard and one of the manifest, and nothing of what lay there on the way', async () => {
         expect((await project.json(on('backup'))).backup).toMatchObject({ uri: `${bucket.uri}/copy`, written: sealed, adopted: 0 });
         there = (await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'));
         expect(there.filter((key) => /^copy\/shards\/topic=traffic_hdfs\/partition=0\/shard=\d+\/part-[^/]+\.gz$/.test(key)).length).toBe(sealed);
         expect(there.filter((key) => /^copy\/manifest\/run=[^/]+\/part-[^/]+\.gz$/.test(key)).length).toBe(1);
         expect(there.length).toBe(sealed + 1);
-        expect((await project.json(on('backup'))).backup).toMatchObject({ written: 0, adopted: 0 });
-        expect((await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'))).toEqual(there);
+      });
+
+      it('the next run adds nothing to them, writes the windows, and takes away a day that has none', async () => {
+        const stray = join(project.folder, `${store.scheme}.parquet`);
+        await hdfs.fs('-copyToLocal', pathOf((await files('/windows'))[0] as string), `file://${stray}`);
+        await bucket.write('windows/day=2026-01-01/part-0.parquet', readFileSync(stray));
+        await project.json(['run', '--param', `backup_uri=${bucket.uri}/copy`, '--param', `windows_uri=${bucket.uri}/windows`]);
+        const now = (await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'));
+        expect(now.filter((key) => key.startsWith('copy/'))).toEqual(there);
+        expect(daysOf(now.filter((key) => key.startsWith('windows/')))).toEqual(['2026-01-05', '2026-01-06']);
+        expect(await differingWindows(`${bucket.uri}/windows`)).toEqual([0, 0]);
       });
 
       it('adopts what a run left that did not end, and overwrites no other content', async () => {

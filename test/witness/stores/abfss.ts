@@ -34,10 +34,8 @@ export const abfss: Store = {
     const [endpoint, secret] = [settings[ENDPOINT], settings[KEY]] as [string, string];
     const tls = join(stateDir, 'tls');
     const issued = join(tls, 'issued', 'streamgauge-https');
-    const program = ['--blobPort', endpoint.split(':')[1] as string, '--inMemoryPersistence', '--disableTelemetry', '--silent', '--cert', `${issued}.pem`, '--key', `${issued}-key.pem`];
-    // It would outlive a parent that is killed.
-    const ending = `data:text/javascript,${encodeURIComponent("process.stdin.resume().on('end', () => process.exit());")}`;
-    const args = ['--import', ending, join(await azurite(), 'node_modules/azurite/dist/src/blob/main.js'), ...program];
+    const options = ['--blobPort', endpoint.split(':')[1] as string, '--inMemoryPersistence', '--disableTelemetry', '--silent', '--cert', `${issued}.pem`, '--key', `${issued}-key.pem`];
+    const args = [join(import.meta.dirname, 'abfss_server.mjs'), await azurite(), ...options];
     const stop = await startServer(process.execPath, args, { AZURITE_ACCOUNTS: `${ACCOUNT}:${secret}` }, folder, 'successfully listens');
     setDefaultCACertificates([...getCACertificates('default'), readFileSync(join(tls, 'ca.pem'), 'utf8')]);
     const container = `https://${endpoint}/${ACCOUNT}/${CONTAINER}`;
