@@ -10,14 +10,14 @@ import { start } from '../src/local/platform.ts';
 import { install } from '../src/local/runtime/install.ts';
 import { built } from './built.ts';
 import { copyBundle } from './config/bundle.ts';
-import { freePort, freePortOffset } from './local/ports.ts';
-import { s3Settings } from './witness/s3.ts';
+import { freePortOffset } from './local/ports.ts';
+import { hadoopFolder } from './witness/stores/hadoop.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** What `.streamgauge/local.env` holds. */
     environment: Record<string, string>;
-    /** `hadoopDir`: with an S3 that listens once somebody starts it; undefined where its client cannot be had. */
+    /** `hadoopDir`: with stores of objects that listen once somebody starts them; undefined for a platform that was started without. */
     platform: { stateDir: string; runtime: Runtime; hadoopDir: string | undefined };
   }
 }
@@ -26,7 +26,7 @@ declare module 'vitest' {
  * Starts the platform once for all files of the project `platform`, on ports of its own, and stops it at the end.
  * STREAMGAUGE_TEST_STATE names a folder to use and to keep, for its logs. STREAMGAUGE_TEST_ENVIRONMENT names the
  * `.streamgauge` folder of a platform that runs already: the tests use that one, and leave it alone;
- * STREAMGAUGE_HADOOP_DIR then names what `s3Settings` made for it, if it was started with that.
+ * STREAMGAUGE_HADOOP_DIR then names what `hadoopFolder` made for it, if it was started with that.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const running = process.env.STREAMGAUGE_TEST_ENVIRONMENT;
@@ -49,7 +49,7 @@ async function begin(): Promise<Started> {
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
   // Spark must know where it is when it starts.
   const runtime = await install({ cache: process.env.STREAMGAUGE_CACHE, progress: ({ what }) => say(what) });
-  const hadoopDir = await s3Settings(runtime, await freePort());
+  const hadoopDir = await hadoopFolder(runtime);
   const platform = await start({
     hadoopDir,
     stateDir: join(folder, 'local'),
@@ -63,7 +63,7 @@ async function begin(): Promise<Started> {
   const stop = async (): Promise<void> => {
     await platform.stop();
     if (kept === undefined) await rm(folder, { recursive: true, force: true });
-    if (hadoopDir !== undefined) await rm(hadoopDir, { recursive: true, force: true });
+    await rm(hadoopDir, { recursive: true, force: true });
   };
   await provision(join(folder, 'local.env')).catch(async (error: unknown) => {
     await stop();

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import type { webcrypto } from 'node:crypto';
-import { chmod, mkdir, rename, rm } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getCACertificates } from 'node:tls';
 import { promisify } from 'node:util';
@@ -33,17 +33,20 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   const caFile = join(options.folder, 'ca.pem');
   const issuedFolder = join(options.folder, 'issued');
   const trustStoreFile = join(options.folder, 'truststore.p12');
+  const publicTrustStoreFile = join(options.folder, 'truststore-public.p12');
   const bundleFile = join(options.folder, 'ca-bundle.pem');
   await mkdir(issuedFolder, { recursive: true, mode: 0o700 });
   const { signer, fresh } = await openSigner(caFile, join(options.folder, 'ca-key.pem'), now());
-  if (fresh) await Promise.all([issuedFolder, trustStoreFile].map((path) => rm(path, { recursive: true, force: true })));
+  if (fresh) await Promise.all([issuedFolder, trustStoreFile, publicTrustStoreFile].map((path) => rm(path, { recursive: true, force: true })));
   if ((await readIfThere(trustStoreFile)) === undefined) await makeTrustStore(options.java, caFile, trustStoreFile);
   await writeAtomic(bundleFile, [signer.certificate.toString('pem'), ...publicAuthorities()].join('\n'));
+  let publicTrustStore: Promise<string> | undefined;
   const issued = new Map<string, Promise<CertificateFiles>>();
   return {
     caFile,
     trustStoreFile,
     trustStorePassword,
+    publicTrustStore: () => (publicTrustStore ??= havePublicTrustStore(options.java, trustStoreFile, publicTrustStoreFile)),
     bundleFile,
     issue(commonName) {
       const known = issued.get(commonName) ?? issueFiles(signer, issuedFolder, commonName, now());
@@ -145,14 +148,27 @@ function publicAuthorities(): string[] {
 }
 
 async function makeTrustStore(java: string, caFile: string, trustStoreFile: string): Promise<void> {
-  const temporary = `${trustStoreFile}.new`;
-  await rm(temporary, { force: true });
-  const args = ['-importcert', '-noprompt', '-alias', 'streamgauge', '-file', caFile, '-keystore', temporary, '-storetype', 'PKCS12', '-storepass', trustStorePassword];
+  await rm(`${trustStoreFile}.new`, { force: true });
+  await writtenByKeytool(java, trustStoreFile, ['-importcert', '-alias', 'streamgauge', '-file', caFile, '-keystore', `${trustStoreFile}.new`, '-storetype', 'PKCS12', '-storepass', trustStorePassword]);
+}
+
+/** That one and what this Java trusts by itself. */
+async function havePublicTrustStore(java: string, trustStoreFile: string, file: string): Promise<string> {
+  if ((await readIfThere(file)) !== undefined) return file;
+  await copyFile(trustStoreFile, `${file}.new`);
+  const known = join(dirname(java), '..', 'lib', 'security', 'cacerts');
+  await writtenByKeytool(java, file, ['-importkeystore', '-srckeystore', known, '-srcstorepass', trustStorePassword, '-destkeystore', `${file}.new`, '-deststoretype', 'PKCS12', '-deststorepass', trustStorePassword]);
+  return file;
+}
+
+/** Runs keytool, which writes `FILE.new`, and gives that the file's name. */
+async function writtenByKeytool(java: string, file: string, args: string[]): Promise<void> {
   try {
-    await promisify(execFile)(join(dirname(java), 'keytool'), ['-J-XX:TieredStopAtLevel=1', '-J-Xmx64m', ...args], { timeout: 60_000 });
+    await promisify(execFile)(join(dirname(java), 'keytool'), ['-J-XX:TieredStopAtLevel=1', '-J-Xmx64m', ...args, '-noprompt'], { timeout: 60_000, maxBuffer: 2 ** 24 });
   } catch (cause) {
-    throw new Failure({ code: 'TRUST_STORE_FAILED', kind: 'unexpected', message: `keytool could not make ${trustStoreFile}`, hint: 'check that keytool is beside java: it is part of every JRE', cause });
+    await rm(`${file}.new`, { force: true });
+    throw new Failure({ code: 'TRUST_STORE_FAILED', kind: 'unexpected', message: `keytool could not make ${file}`, hint: 'check that keytool is beside java: it is part of every JRE', cause });
   }
-  await chmod(temporary, 0o600);
-  await rename(temporary, trustStoreFile);
+  await chmod(`${file}.new`, 0o600);
+  await rename(`${file}.new`, file);
 }

@@ -17,6 +17,8 @@ export type Authority = {
   /** PKCS12 with the CA alone, for JVMs that take `javax.net.ssl.trustStore`; its password is `trustStorePassword`. */
   trustStoreFile: string;
   trustStorePassword: string;
+  /** The same with the public authorities that this Java knows, for a JVM that also talks to others: made when it is first asked for. */
+  publicTrustStore(): Promise<string>;
   /** Issues (or finds again) the certificate with this common name. */
   issue(commonName: string): Promise<CertificateFiles>;
 };

@@ -91,7 +91,7 @@ async function startWorkspace(options: Shared): Promise<Started> {
     spark: door,
     releaseSession: (id) => spark.openSession(id).release(),
     python: runtime.python,
-    environment: { ...trustOf(options), ...(options.hadoopDir === undefined ? {} : { STREAMGAUGE_HADOOP_DIR: options.hadoopDir }) },
+    environment: { ...trustOf(options), ...(await hadoopOf(options)) },
     warehouse: { id: WAREHOUSE_ID, httpPath: HTTP_PATH },
     log,
     volumesDir: volumesOf(options.stateDir),
@@ -192,6 +192,11 @@ function faulty({ faults }: Shared, admin?: Hono): Hono {
   app.use(faults.middleware);
   if (admin !== undefined) app.route('/', admin);
   return app;
+}
+
+/** For what a task asks of Hadoop without Spark. */
+async function hadoopOf({ hadoopDir, authority }: EnginesOptions): Promise<Environment> {
+  return hadoopDir === undefined ? {} : { STREAMGAUGE_HADOOP_DIR: hadoopDir, STREAMGAUGE_TRUST_STORE: await authority.publicTrustStore() };
 }
 
 /** So that a task's own clients trust the platform. */

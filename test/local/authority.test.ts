@@ -90,6 +90,16 @@ describe('the authority', () => {
     expect(listing).toContain(certificate(authority.caFile).fingerprint256);
   });
 
+  it('gives JVMs that talk to others, too, a trust store with the public authorities besides', async () => {
+    const authority = await open('a');
+    const files = await Promise.all([authority.publicTrustStore(), authority.publicTrustStore()]);
+    const listing = execFileSync(join(java, '..', 'keytool'), ['-list', '-keystore', files[0], '-storepass', authority.trustStorePassword], { encoding: 'utf8' });
+    const [, entries] = /contains (\d+) entries/.exec(listing) ?? [];
+    expect(Number(entries)).toBeGreaterThan(10);
+    expect(listing).toContain(certificate(authority.caFile).fingerprint256);
+    expect(statSync(files[1]).mode & 0o777).toBe(0o600);
+  });
+
   it.each(['', '../evil', 'a b', 'a,CN=b', 'x'.repeat(64)])('does not sign for %j', async (name) => {
     await expect((await open('a')).issue(name)).rejects.toThrow(RangeError);
   });

@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Runtime } from '../../src/local/contract.ts';
-import { jarIfReachable } from './maven.ts';
+import { ifReachable } from './cache.ts';
+import { jar } from './maven.ts';
+import { hadoopVersion } from './stores/hadoop.ts';
 
 export type Hdfs = {
   /** `hdfs://127.0.0.1:PORT` */
@@ -16,17 +18,15 @@ export type Hdfs = {
 };
 
 /** The jar with HDFS's servers, in the version of Spark's own client; undefined, and said so, where it cannot be had. */
-export async function hdfsJar({ sparkHome }: Runtime): Promise<string | undefined> {
-  const [version] = globSync('hadoop-client-api-*.jar', { cwd: join(sparkHome, 'jars') }).map((name) => name.slice('hadoop-client-api-'.length, -'.jar'.length));
-  if (version === undefined) throw new Error(`${sparkHome} has no client of Hadoop's`);
-  return jarIfReachable('HDFS', `org.apache.hadoop:hadoop-client-minicluster:${version}`);
+export async function hdfsJar(runtime: Runtime): Promise<string | undefined> {
+  return ifReachable('HDFS', jar(`org.apache.hadoop:hadoop-client-minicluster:${hadoopVersion(runtime)}`));
 }
 
 /** One NameNode and one DataNode in a process of their own, with nothing but loopback, in a folder that goes with them. */
-export async function startHdfs({ java, sparkHome }: Runtime, jar: string): Promise<Hdfs> {
+export async function startHdfs({ java, sparkHome }: Runtime, servers: string): Promise<Hdfs> {
   const folder = mkdtempSync(join(tmpdir(), 'streamgauge-hdfs-'));
   const jars = globSync('{hadoop-client-api,hadoop-client-runtime,slf4j-api,jcl-over-slf4j,commons-logging}-*.jar', { cwd: join(sparkHome, 'jars') }).map((name) => join(sparkHome, 'jars', name));
-  const flags = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', `-Djava.io.tmpdir=${folder}`, '-cp', [jar, ...jars].join(delimiter)];
+  const flags = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', `-Djava.io.tmpdir=${folder}`, '-cp', [servers, ...jars].join(delimiter)];
   const { PATH = '', HOME = '' } = process.env;
   const child = spawn(java, [...flags, join(import.meta.dirname, 'Hdfs.java'), folder], { env: { PATH, HOME }, cwd: folder, stdio: ['pipe', 'pipe', 'pipe'] });
   const gone = once(child, 'close');

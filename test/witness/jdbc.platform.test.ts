@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, inject, it } from 'vitest';
-import { jarIfReachable } from './maven.ts';
+import { ifReachable } from './cache.ts';
+import { jar as brought } from './maven.ts';
 
 const run = promisify(execFile);
-const jar = await jarIfReachable('Databricks JDBC', 'com.databricks:databricks-jdbc:3.0.1');
+const jar = await ifReachable('Databricks JDBC', brought('com.databricks:databricks-jdbc:3.0.1'));
 
 // Databricks' own JDBC driver, unmodified: what BI tools and notebooks on the JVM connect with.
 describe.skipIf(jar === undefined)('Databricks JDBC', () => {

@@ -38,7 +38,9 @@ export async function startSpark(options: SparkOptions): Promise<Spark> {
   const logFile = join(options.logDir, 'spark.log');
   // By name: PySpark sends a token without TLS only to "localhost".
   const door: SparkDoor = { host: 'localhost', port: options.port, token: options.token.reveal() };
-  const settings = await writeSettings(options);
+  // Those settings may name a store of objects anywhere.
+  const trustStoreFile = options.hadoopDir === undefined ? options.authority.trustStoreFile : await options.authority.publicTrustStore();
+  const settings = await writeSettings({ ...options, authority: { ...options.authority, trustStoreFile } });
   const server = await supervise({
     name: 'Spark Connect',
     logFile,
