@@ -8,7 +8,9 @@ import { topicOffsets } from '../../src/kafka/offsets.ts';
 import { openReader, type BrokerRecord } from '../../src/kafka/read.ts';
 import { clientAccess } from '../../src/msk/access.ts';
 import { hdfsJar, startHdfs, type Hdfs } from '../witness/hdfs.ts';
+import { abfss } from '../witness/stores/abfss.ts';
 import { settingsOf, stores } from '../witness/stores/hadoop.ts';
+import { s3a } from '../witness/stores/s3a.ts';
 import type { Bucket } from '../witness/stores/store.ts';
 import { createProject, type Project } from './project.ts';
 
@@ -116,16 +118,19 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
 
       afterAll(() => bucket?.stop());
 
-      it('one object a sealed shard and one of the manifest, and nothing of what lay there on the way', async () => {
+      it('one object a sealed shard and one of the manifest, nothing of what lay there on the way, and nothing again', async () => {
         expect((await project.json(on('backup'))).backup).toMatchObject({ uri: `${bucket.uri}/copy`, written: sealed, adopted: 0 });
         there = (await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'));
         expect(there.filter((key) => /^copy\/shards\/topic=traffic_hdfs\/partition=0\/shard=\d+\/part-[^/]+\.gz$/.test(key)).length).toBe(sealed);
         expect(there.filter((key) => /^copy\/manifest\/run=[^/]+\/part-[^/]+\.gz$/.test(key)).length).toBe(1);
         expect(there.length).toBe(sealed + 1);
+        expect((await project.json(on('backup'))).backup).toMatchObject({ written: 0, adopted: 0 });
+        expect((await bucket.keys()).filter((key) => !key.endsWith('/_SUCCESS'))).toEqual(there);
       });
 
-      it('the next run adds nothing to them, writes the windows, and takes away a day that has none', async () => {
-        const stray = join(project.folder, `${store.scheme}.parquet`);
+      // A run takes ten seconds: on the one whose client is told to trust the platform, by Spark and where a day is removed.
+      it.runIf(store === abfss)('a run writes the windows, and takes away a day that has none', async () => {
+        const stray = join(project.folder, 'stray.parquet');
         await hdfs.fs('-copyToLocal', pathOf((await files('/windows'))[0] as string), `file://${stray}`);
         await bucket.write('windows/day=2026-01-01/part-0.parquet', readFileSync(stray));
         await project.json(['run', '--param', `backup_uri=${bucket.uri}/copy`, '--param', `windows_uri=${bucket.uri}/windows`]);
@@ -135,8 +140,13 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
         expect(await differingWindows(`${bucket.uri}/windows`)).toEqual([0, 0]);
       });
 
-      it('adopts what a run left that did not end, and overwrites no other content', async () => {
-        for (const key of there.filter((name) => name.startsWith('copy/manifest/'))) await bucket.remove(key);
+      const forget = async (): Promise<void> => {
+        for (const key of await bucket.keys('copy/manifest/')) await bucket.remove(key);
+      };
+
+      // It reads and compares as the next one does.
+      it.runIf(store === s3a)('overwrites no other content', async () => {
+        await forget();
         const good = await bucket.read(object(3));
         const other = gzipSync(gunzipSync(good).toString().replace('"payload":"', '"payload":"AAAA'));
         await bucket.write(object(3), other);
@@ -144,6 +154,10 @@ describe.skipIf(jar === undefined)('backup and windows elsewhere than on files',
         expect([refused.code, refused.stderr]).toEqual([6, expect.stringMatching(/another object in this place[^]*shard 3/)]);
         expect((await bucket.read(object(3))).equals(other)).toBe(true);
         await bucket.write(object(3), good);
+      });
+
+      it('adopts what a run left that did not end', async () => {
+        await forget();
         expect((await project.json(on('backup'))).backup).toMatchObject({ written: 0, adopted: sealed });
         expect((await bucket.keys('copy/shards/')).filter((key) => key.endsWith('.gz'))).toEqual(there.filter((key) => key.startsWith('copy/shards/')));
       });
