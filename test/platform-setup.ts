@@ -48,8 +48,8 @@ async function begin(): Promise<Started> {
   const kept = process.env.STREAMGAUGE_TEST_STATE;
   const folder = kept ?? (await mkdtemp(join(tmpdir(), 'streamgauge-platform-')));
   // Spark must know where it is when it starts.
-  const runtime = await install({ cache: process.env.STREAMGAUGE_CACHE, progress: ({ what }) => say(what) });
-  const hadoopDir = await hadoopFolder(runtime);
+  const installing = install({ cache: process.env.STREAMGAUGE_CACHE, progress: ({ what }) => say(what) });
+  const [runtime, hadoopDir] = await Promise.all([installing, hadoopFolder(installing)]);
   const platform = await start({
     hadoopDir,
     stateDir: join(folder, 'local'),

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,6 +9,7 @@ const cache = process.env.STREAMGAUGE_CACHE ?? join(homedir(), '.cache', 'stream
 export async function cached(name: string, make: (folder: string) => Promise<string>): Promise<string> {
   const wanted = join(cache, name);
   if (existsSync(wanted)) return wanted;
+  await mkdir(cache, { recursive: true });
   const folder = await mkdtemp(join(cache, 'witness-'));
   try {
     await rename(await make(folder), wanted);

@@ -18,9 +18,9 @@ export const abfss: Store = {
   scheme: 'abfss',
   endpoint: ENDPOINT,
   async client(hadoop, port) {
-    await azurite();
+    const [version] = await Promise.all([hadoop, azurite()]);
     return {
-      jars: [await jar(`org.apache.hadoop:hadoop-azure:${hadoop}`)],
+      jars: [await jar(`org.apache.hadoop:hadoop-azure:${version}`)],
       settings: {
         [ENDPOINT]: `127.0.0.1:${port}`,
         [KEY]: randomBytes(64).toString('base64'),

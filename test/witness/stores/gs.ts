@@ -10,8 +10,8 @@ const ENDPOINT = 'fs.gs.storage.root.url';
 export const gs: Store = {
   scheme: 'gs',
   endpoint: ENDPOINT,
-  async client(_, port) {
-    await witnessPython();
+  async client(hadoop, port) {
+    await Promise.all([witnessPython(), hadoop]);
     return {
       jars: [await jar('com.google.cloud.bigdataoss:gcs-connector:hadoop3-2.2.28:jar:shaded')],
       settings: {

@@ -19,9 +19,11 @@ export function hadoopVersion({ sparkHome }: Pick<Runtime, 'sparkHome'>): string
 }
 
 /** What Spark must have to reach the stores, each on a port of its own once somebody starts it: a folder of their clients' jars, and core-site.xml with their settings. */
-export async function hadoopFolder(runtime: Pick<Runtime, 'sparkHome'>): Promise<string> {
+export async function hadoopFolder(runtime: Promise<Pick<Runtime, 'sparkHome'>>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'streamgauge-hadoop-'));
-  const had = await Promise.all(stores.map(async ({ scheme, client }) => ifReachable(`${scheme}:`, client(hadoopVersion(runtime), await freePort()))));
+  const version = runtime.then(hadoopVersion);
+  const had = await Promise.all(stores.map(async ({ scheme, client }) => ifReachable(`${scheme}:`, client(version, await freePort()))));
+  await version;
   for (const jar of had.flatMap((client) => client?.jars ?? [])) copyFileSync(jar, join(folder, basename(jar)));
   const settings = had.flatMap((client) => Object.entries(client?.settings ?? {}));
   const properties = settings.map(([name, value]) => `<property><name>${name}</name><value>${value}</value></property>\n`);

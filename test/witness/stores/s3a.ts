@@ -11,7 +11,7 @@ export const s3a: Store = {
   scheme: 's3a',
   endpoint: ENDPOINT,
   client: async (hadoop, port) => ({
-    jars: await jars(join(import.meta.dirname, 's3a.pom.xml'), { hadoop }),
+    jars: await jars(join(import.meta.dirname, 's3a.pom.xml'), { hadoop: await hadoop }),
     settings: {
       [ENDPOINT]: `http://127.0.0.1:${port}`,
       'fs.s3a.endpoint.region': 'us-east-1',

@@ -9,8 +9,11 @@ export type Store = {
   scheme: string;
   /** The setting that says where it listens. */
   endpoint: string;
-  /** What Hadoop of this version must have to reach one that will listen on this port of 127.0.0.1; rejects where that, or the server, cannot be had. */
-  client(hadoop: string, port: number): Promise<Client>;
+  /**
+   * What Hadoop must have to reach one that will listen on this port of 127.0.0.1; rejects where that, or the server, cannot be had. Its version is known
+   * when the engines are there: what needs no Maven is brought beside them, Maven's work after theirs.
+   */
+  client(hadoop: Promise<string>, port: number): Promise<Client>;
   /** The store that these settings name, with an empty bucket. */
   start(place: Place): Promise<Bucket>;
 };
