@@ -44,7 +44,6 @@ rules = closing.Rules(
     caught_up if caught_up > 0 else None,
 )
 windows.check(spark, names, rules)
-before = windows.position(spark, names)
 
 # COMMAND ----------
 
@@ -52,9 +51,12 @@ def amend(batch, batch_id):
     late.amend(batch, names, rules)
 
 
+beside = ThreadPoolExecutor(1)
+counting = beside.submit(windows.position, spark, names)
 ends = closing.published(spark, names)
+before = counting.result()
 # While the stream starts, which takes a second: what it amends is before these bounds, and does not move them.
-looking = ThreadPoolExecutor(1).submit(closing.bounds_of, spark, names, rules, ends)
+looking = beside.submit(closing.bounds_of, spark, names, rules, ends)
 amending = (
     late.late_rows(spark.readStream.option("skipChangeCommits", "true").table(names.raw), ends)
     .writeStream.foreachBatch(amend)
@@ -67,8 +69,7 @@ amending.awaitTermination()
 
 # COMMAND ----------
 
-windows.publish(spark, names, rules, looking.result())
-after = windows.position(spark, names)
+after = windows.publish(spark, names, rules, looking.result())
 # Each that is written takes the next sequence.
 written = after.sequence - before.sequence
 revised = written - (after.windows - before.windows)

@@ -30,13 +30,27 @@ def check(spark: SparkSession, tables: Tables, rules: Rules) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Position:
+    """The last sequence of `windows`, and how many windows it holds. What grew between two positions and is no new window is a revision."""
+
+    sequence: int
+    windows: int
+
+
+def position(spark: SparkSession, tables: Tables) -> Position:
+    # In this form Delta answers from its log, and reads no file.
+    row = spark.sql(f"SELECT max(sequence) AS sequence, count(*) AS windows FROM {tables.windows}").first()
+    return Position(row.sequence or 0, row.windows)
+
+
 def publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
     """Computes those in the view `changed_windows` again; one that differs becomes its next revision, with the next `sequence`."""
     spread = spark.sql(f"SELECT unix_micros(min(window_start)) AS first, unix_micros(max({rules.end('window_start')})) AS last FROM changed_windows").first()
     rows = f"{_good_rows(tables, rules, f'event_time >= {literal(spread.first)} AND event_time < {literal(spread.last)}')} SEMI JOIN changed_windows USING (topic, key, window_start)"
     spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
-          SELECT n.*, {_last_sequence(spark, tables, rules)} + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
+          SELECT n.*, {max(rules.sequence_above, position(spark, tables).sequence)} + row_number() OVER (ORDER BY n.window_start, n.topic, n.key) AS sequence
           FROM ({_computed(rules, rows, bounds)}) n LEFT JOIN {tables.windows} o USING (topic, key, window_start)
           WHERE o.revision IS NULL OR NOT ({same("o", "n")})
         ) s
@@ -47,20 +61,24 @@ def publish_changed(spark: SparkSession, tables: Tables, rules: Rules, bounds: d
     """)
 
 
-def publish(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> None:
-    """Publishes the windows between the two bounds. They are new by definition: a MERGE that only inserts computes them once."""
+def publish(spark: SparkSession, tables: Tables, rules: Rules, bounds: dict[str, Bound]) -> Position:
+    """Publishes the windows between the two bounds. They are new by definition: a MERGE that only inserts computes them once. Returns where the table stands then."""
+    before = position(spark, tables)
     moving = {topic: bound for topic, bound in bounds.items() if bound.closed is not None and (bound.published is None or bound.closed > bound.published)}
     if not moving:
-        return
+        return before
+    last = max(rules.sequence_above, before.sequence)
     _collect_in_memory(spark, sum(bound.rows for bound in bounds.values()))
-    spark.sql(f"""
+    inserted = spark.sql(f"""
         MERGE INTO {tables.windows} t USING (
-          SELECT *, {_last_sequence(spark, tables, rules)} + row_number() OVER (ORDER BY window_start, topic, key) AS sequence
+          SELECT *, {last} + row_number() OVER (ORDER BY window_start, topic, key) AS sequence
           FROM ({closed_windows(tables, rules, moving)})
         ) s
         ON t.topic = s.topic AND t.key = s.key AND t.window_start = s.window_start
         WHEN NOT MATCHED THEN {_INSERT}
-    """)
+    """).first().num_inserted_rows
+    # A look at the table would say the same, later.
+    return Position(last + inserted, before.windows + inserted) if inserted > 0 else before
 
 
 # Each is 24 bytes of heap while it is collected, over all executors.
@@ -111,21 +129,3 @@ def _computed(rules: Rules, rows: str, bounds: dict[str, Bound]) -> str:
     return f"""SELECT w.*, {rules.end('window_start')} AS window_end,
                       CASE WHEN {rules.end('window_start')} <= watermark THEN 'watermark' ELSE 'clock' END AS closed_by
                FROM ({statistics.by_window(rows)}) w JOIN {values(bounds)} USING (topic)"""
-
-
-@dataclass(frozen=True)
-class Position:
-    """The last sequence of `windows`, and how many windows it holds. What grew between two positions and is no new window is a revision."""
-
-    sequence: int
-    windows: int
-
-
-def position(spark: SparkSession, tables: Tables) -> Position:
-    # In this form Delta answers from its log, and reads no file.
-    row = spark.sql(f"SELECT max(sequence) AS sequence, count(*) AS windows FROM {tables.windows}").first()
-    return Position(row.sequence or 0, row.windows)
-
-
-def _last_sequence(spark: SparkSession, tables: Tables, rules: Rules) -> int:
-    return max(rules.sequence_above, position(spark, tables).sequence)
