@@ -124,12 +124,16 @@ export async function start(): Promise<void> {
     process.stdout.destroy();
   });
   const { promise: astray, reject } = Promise.withResolvers<never>();
-  process.once('uncaughtException', reject);
+  let isAstray = false;
+  const goAstray = (error: unknown): void => {
+    isAstray = true;
+    reject(error);
+  };
+  process.once('uncaughtException', goAstray);
   process.exitCode = await main(process.argv.slice(2), process, abort.signal, astray);
-  const wasAstray = process.listenerCount('uncaughtException') === 0;
-  process.off('uncaughtException', reject);
+  process.off('uncaughtException', goAstray);
   // What the verb would still do, nobody knows.
-  if (wasAstray) process.exit();
+  if (isAstray) process.exit();
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await start();

@@ -4,7 +4,7 @@ import { Failure } from '../errors.ts';
 import { retry } from '../poll.ts';
 import { noCredentials, refused, unreachable } from './failures.ts';
 import { isWorkloadIdentity, workloadTokens } from './workload-identity.ts';
-import { identitiesIn, type Identities } from './identity.ts';
+import { identitiesIn, isApplicationId, type Identities } from './identity.ts';
 
 /** One REST call; `body` is sent as JSON. */
 export type Call = {
@@ -45,7 +45,6 @@ export type ConnectOptions = {
 };
 
 const RETRY_AFTER_LIMIT_MS = 60_000;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * Resolves host and credentials through the Databricks SDK (environment, profiles, OAuth) and returns a workspace to call.
@@ -66,7 +65,7 @@ export async function connect(databricks: Config['databricks'], options: Connect
     return `${host} ${sdk.authType === 'pat' || sdk.clientId === undefined ? headers : sdk.clientId}`;
   };
   const principal = async (): Promise<string | undefined> => {
-    if (databricks.knownById !== true || !UUID.test(sdk.clientId ?? '')) return undefined;
+    if (databricks.knownById !== true || !isApplicationId(sdk.clientId)) return undefined;
     // Only by authenticating the SDK finds out which way it does.
     await authorization();
     return sdk.authType === 'oauth-m2m' || isWorkloadIdentity(sdk.authType) ? sdk.clientId : undefined;

@@ -23,6 +23,11 @@ export const BELIEVED_MS = 30 * 60_000;
 export const KEPT_MS = 30 * 24 * 3_600_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
+/** True for a service principal's id, which is its user name. */
+export function isApplicationId(name: string | undefined): boolean {
+  return UUID.test(name ?? '');
+}
+
 /**
  * Names in `file` (mode 0600), each under a salted hash of host and credential, which themselves are not kept. A file that is missing, unreadable
  * or full of something else is none: then the workspace is asked. `credential` is what the workspace knows the caller by.
@@ -42,7 +47,7 @@ export function identitiesIn(file: string, credential: () => Promise<string>, no
   const keyIn = async ({ salt }: Kept): Promise<string> => createHmac('sha256', salt).update(await credential()).digest('hex');
   const ageMs = (entry: Kept['identities'][string] | undefined): number => (typeof entry?.at === 'number' && typeof entry.who?.userName === 'string' && entry.at <= nowMs() ? nowMs() - entry.at : Infinity);
   // A service principal's display name, by which its jobs are called, nothing tells but the workspace.
-  const isKept = (entry: Kept['identities'][string] | undefined): boolean => ageMs(entry) < (UUID.test(entry?.who?.userName ?? '') ? BELIEVED_MS : KEPT_MS);
+  const isKept = (entry: Kept['identities'][string] | undefined): boolean => ageMs(entry) < (isApplicationId(entry?.who?.userName) ? BELIEVED_MS : KEPT_MS);
   /** Whoever writes at the same time wins or loses as a whole: what is lost is asked for again. */
   const write = async (change: (identities: Kept['identities'], key: string) => void): Promise<void> => {
     try {

@@ -13,7 +13,7 @@ export function guarded<T extends Base>(client: T): T {
 /** A connection to whichever broker answers: one that has just died stays in its peers' metadata until its session ends. Throws what the last one said. */
 export async function anyConnection(client: Base): Promise<Connection> {
   let cause: unknown = new Error('there is no broker in the metadata');
-  for (const node of (await client.metadata({ topics: [], forceUpdate: true })).brokers.keys()) {
+  for (const node of (await client.metadata({ topics: [] })).brokers.keys()) {
     try {
       const connection = (await client.connectToBrokers([node])).get(node);
       if (connection !== undefined) return connection;

@@ -147,6 +147,11 @@ function publicAuthorities(): string[] {
   return system.length > 0 ? [...new Set(system)] : getCACertificates('bundled');
 }
 
+/** Java's options to trust one of its stores. */
+export function trustOptions(trustStoreFile: string): string[] {
+  return [`-Djavax.net.ssl.trustStore=${trustStoreFile}`, '-Djavax.net.ssl.trustStoreType=PKCS12', `-Djavax.net.ssl.trustStorePassword=${trustStorePassword}`];
+}
+
 async function makeTrustStore(java: string, caFile: string, trustStoreFile: string): Promise<void> {
   await rm(`${trustStoreFile}.new`, { force: true });
   await writtenByKeytool(java, trustStoreFile, ['-importcert', '-alias', 'streamgauge', '-file', caFile, '-keystore', `${trustStoreFile}.new`, '-storetype', 'PKCS12', '-storepass', trustStorePassword]);

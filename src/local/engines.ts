@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Hono } from 'hono';
 import { messageOf, type Failure } from '../errors.ts';
+import { trustOptions } from './authority.ts';
 import type { Authority, Log, Runtime } from './contract.ts';
 import type { Credentials } from './credentials.ts';
 import { ACCOUNT_ID, ELASTICSEARCH_USER, HTTP_PATH, REGION, volumesOf, WAREHOUSE_ID, type Environment } from './environment.ts';
@@ -196,7 +197,7 @@ function faulty({ faults }: Shared, admin?: Hono): Hono {
 
 /** For what a task asks of Hadoop without Spark. */
 async function hadoopOf({ hadoopDir, authority }: EnginesOptions): Promise<Environment> {
-  return hadoopDir === undefined ? {} : { STREAMGAUGE_HADOOP_DIR: hadoopDir, STREAMGAUGE_TRUST_STORE: await authority.publicTrustStore() };
+  return hadoopDir === undefined ? {} : { STREAMGAUGE_HADOOP_DIR: hadoopDir, STREAMGAUGE_JAVA_TRUST: trustOptions(await authority.publicTrustStore()).join('\n') };
 }
 
 /** So that a task's own clients trust the platform. */

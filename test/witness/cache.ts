@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-const cache = process.env.STREAMGAUGE_CACHE ?? join(homedir(), '.cache', 'streamgauge');
+/** Where the engines are, and what tests bring beside them. */
+export const cache = process.env.STREAMGAUGE_CACHE ?? join(homedir(), '.cache', 'streamgauge');
 
 /** A file or folder in the engines' cache, which the first call on a machine makes, whole or not at all: `make` fills a folder and returns what of it is meant. */
 export async function cached(name: string, make: (folder: string) => Promise<string>): Promise<string> {

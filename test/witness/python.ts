@@ -2,11 +2,12 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { takeLock } from '../../src/local/runtime/lock.ts';
 import { findPrerequisites } from '../../src/local/runtime/prerequisites.ts';
+import { cache } from './cache.ts';
 
 const run = promisify(execFile);
 const requirements = join(import.meta.dirname, 'requirements.txt');
@@ -15,7 +16,7 @@ const requirements = join(import.meta.dirname, 'requirements.txt');
 export async function witnessPython(): Promise<string> {
   const { python, pythonVersion } = await findPrerequisites({ maven: false });
   const digest = createHash('sha256').update(readFileSync(requirements)).update(pythonVersion).digest('hex').slice(0, 16);
-  const folder = join(process.env.STREAMGAUGE_CACHE ?? join(homedir(), '.cache', 'streamgauge'), `witness-${digest}`);
+  const folder = join(cache, `witness-${digest}`);
   const [installed, marker] = [join(folder, 'bin', 'python3'), join(folder, 'complete')];
   if (existsSync(marker)) return installed;
   const lock = await takeLock({ python, file: `${folder}.lock`, onWait: () => {} });

@@ -169,9 +169,8 @@ def _remove_elsewhere(path, recurse):
         given = os.environ.get("STREAMGAUGE_HADOOP_DIR")
         spark_jars = os.path.join(os.path.dirname(pyspark.__file__), "jars", "*")
         classes = os.pathsep.join([settings, spark_jars] if given is None else [given, settings, spark_jars, os.path.join(given, "*")])
-        trust = os.environ.get("STREAMGAUGE_TRUST_STORE")
-        trusting = [] if trust is None else [f"-Djavax.net.ssl.trustStore={trust}", "-Djavax.net.ssl.trustStoreType=PKCS12", "-Djavax.net.ssl.trustStorePassword=changeit"]
-        shell = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", *trusting, "-cp", classes, "org.apache.hadoop.fs.FsShell"]
+        trust = os.environ.get("STREAMGAUGE_JAVA_TRUST", "").splitlines()
+        shell = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", *trust, "-cp", classes, "org.apache.hadoop.fs.FsShell"]
         command = [*shell, "-rm", "-skipTrash", *(["-r"] if recurse else []), path]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Secret } from '../../errors.ts';
 import { poll } from '../../poll.ts';
+import { trustOptions } from '../authority.ts';
 import type { Authority, Log, Runtime, SparkDoor } from '../contract.ts';
 import { runtimeFile } from '../runtime/files.ts';
 import { writeAtomic } from '../state.ts';
@@ -93,9 +94,7 @@ export function sparkSettings(options: SparkOptions, log4jFile: string): Record<
   const javaOptions = [
     `-Dlog4j2.configurationFile=${pathToFileURL(log4jFile)}`,
     // With it the Kafka source trusts the local brokers as it trusts MSK's: with no option at all.
-    `-Djavax.net.ssl.trustStore=${authority.trustStoreFile}`,
-    '-Djavax.net.ssl.trustStoreType=PKCS12',
-    `-Djavax.net.ssl.trustStorePassword=${authority.trustStorePassword}`,
+    ...trustOptions(authority.trustStoreFile),
     `-Dderby.system.home=${stateDir}`,
     `-Dderby.stream.error.file=${join(options.logDir, 'derby.log')}`,
     '-Duser.timezone=UTC',
